@@ -1,0 +1,29 @@
+"""How Sphinx builds the documentation: `uv run nox -s docs`."""
+
+from importlib.metadata import version as version_of
+
+project = "Recloser"
+author = "the Recloser authors"
+project_copyright = "2026, the Recloser authors"
+version = release = version_of("recloser")
+
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+]
+exclude_patterns = ["_build"]
+
+html_theme = "furo"
+html_title = "Recloser"
+
+myst_enable_extensions = ["colon_fence", "deflist"]
+myst_heading_anchors = 3
+
+autodoc_default_options = {"members": True, "member-order": "bysource"}
+autodoc_typehints = "description"
+autodoc_typehints_description_target = "documented"
+napoleon_google_docstring = True
+napoleon_numpy_docstring = False
+napoleon_use_ivar = True

@@ -1,0 +1,30 @@
+"""Keeps applications working when the providers they depend on go down."""
+
+from recloser.core.machine import State
+from recloser.core.outcome import Outcome
+from recloser.core.policy import Policy
+from recloser.default import circuit, configure, explain, fallback, pause, requires, resume, status
+from recloser.errors import BackendError, ConfigurationError, PausedError, ProvidersExhaustedError, RecloserError
+from recloser.rules import classify
+from recloser.toolkit import Recloser
+
+__all__ = [
+    "BackendError",
+    "ConfigurationError",
+    "Outcome",
+    "PausedError",
+    "Policy",
+    "ProvidersExhaustedError",
+    "Recloser",
+    "RecloserError",
+    "State",
+    "circuit",
+    "classify",
+    "configure",
+    "explain",
+    "fallback",
+    "pause",
+    "requires",
+    "resume",
+    "status",
+]

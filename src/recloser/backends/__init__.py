@@ -1,0 +1,165 @@
+"""Where facts about circuits are shared: the protocol that every backend keeps, and how one is found by its URL.
+
+A backend merges counts, keeps one record for each circuit, swaps it only if the generation still matches, leases permits with
+expiry and appends events. It decides nothing; :mod:`recloser.core.machine` does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from urllib.parse import urlsplit
+
+from recloser.core.window import Counts
+from recloser.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from recloser.clock import Clock
+    from recloser.core.events import ErrorSample, Event
+    from recloser.core.machine import Facts, Record
+
+__all__ = ["GROUP", "Backend", "Delivery", "Lease", "Parcel", "Pool", "Seat", "connect"]
+
+GROUP = "recloser.backends"
+"""The entry-point group in which backends are registered by their URL scheme."""
+
+Pool = str
+"""Which permits a lease is taken from: ``"probe"`` or ``"trial"``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """A permit that somebody holds: which pool it came from, and who holds it."""
+
+    pool: Pool
+    holder: str
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """Outcomes of one generation that happened at one time, on their way to the backend.
+
+    Attributes:
+        generation: the generation they belong to; the backend drops them when the circuit has left it.
+        at: when they happened, on the sender's clock.
+        counts: how many of each sort.
+        retry_after: seconds that the provider asked to be left alone, counted from when it happened.
+        errors: what was seen.
+        once: a key that counts once per window; the whole delivery is dropped when it was seen before.
+        gives_back: the permit that this outcome ends.
+    """
+
+    generation: int
+    at: float
+    counts: Counts
+    retry_after: float | None = None
+    errors: tuple[ErrorSample, ...] = ()
+    once: str | None = None
+    gives_back: Seat | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """Everything one process has to say about one circuit.
+
+    Attributes:
+        circuit: its name.
+        window: the length of its window in seconds.
+        deliveries: what happened; may be empty, to ask only.
+    """
+
+    circuit: str
+    window: float
+    deliveries: tuple[Delivery, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The answer to a request for a permit.
+
+    Attributes:
+        granted: whether the permit is the holder's now.
+        retry_after: when it was refused, seconds until one may come free.
+    """
+
+    granted: bool
+    retry_after: float = 0.0
+
+
+@runtime_checkable
+class Backend(Protocol):
+    """Where facts about circuits are kept. Every method may be called from any thread."""
+
+    namespace: str
+    """Circuits of different namespaces do not know of each other."""
+
+    inline: bool
+    """Whether it answers at once, without I/O, so that a call may ask it directly."""
+
+    def exchange(self, sender: str, sequence: int, sent: float, parcels: Sequence[Parcel]) -> list[Facts]:
+        """Merges what ``parcels`` bring and answers with the facts about each of their circuits.
+
+        ``sent`` is the sender's clock now; what it says of ``at`` makes ages, and ages make times of the backend's own. A
+        delivery of another generation than the circuit's, and one whose ``once`` key was seen within the window, is
+        dropped. The same ``sequence`` of a ``sender`` sent again is answered, but merged only once.
+        """
+
+    def swap(self, circuit: str, generation: int, record: Record, event: Event, *, clear: bool) -> bool:
+        """Replaces the record if its generation is still ``generation``, appends ``event`` and says whether it did.
+
+        The tally and the permits of the old generation end with it, and with ``clear`` the window too. Every subscriber is
+        told.
+        """
+
+    def lease(self, circuit: str, generation: int, seat: Seat, cap: int, length: float) -> Lease:
+        """Gives out a permit for ``length`` seconds when the generation matches and fewer than ``cap`` are taken.
+
+        In the pool ``"probe"``, a probe that has passed in this generation counts as taken for good.
+        """
+
+    def free(self, circuit: str, generation: int, pool: Pool, cap: int) -> Lease:
+        """What ``lease`` would answer, without taking anything."""
+
+    def give_back(self, circuit: str, seat: Seat) -> None:
+        """Ends a lease before its time."""
+
+    def circuits(self) -> list[str]:
+        """The names of all circuits that anything is known of, sorted."""
+
+    def append(self, event: Event) -> None:
+        """Adds an event that no transition brought."""
+
+    def events(self, limit: int) -> list[Event]:
+        """The last ``limit`` events, the latest last."""
+
+    def subscribe(self, listener: Callable[[str, Record], None]) -> Callable[[], None]:
+        """Tells ``listener`` of every swapped record; returns a function that ends it."""
+
+    def close(self) -> None:
+        """Lets go of everything it holds."""
+
+
+def connect(url: str, *, namespace: str, clock: Clock) -> Backend:
+    """The backend that ``url`` names, found by its scheme in the entry-point group ``recloser.backends``.
+
+    Raises:
+        ConfigurationError: for a URL without a scheme, or a scheme that nobody registered.
+    """
+    scheme = urlsplit(url).scheme if isinstance(url, str) else ""
+    found = {entry.name: entry for entry in entry_points(group=GROUP)}
+    if scheme not in found:
+        known = ", ".join(f"{name}://" for name in sorted(found)) or "none: is recloser installed?"
+        raise ConfigurationError("backend", _without_secrets(url), f"a URL that begins with one of {known}")
+    backend: Backend = found[scheme].load()(url, namespace=namespace, clock=clock)
+    return backend
+
+
+def _without_secrets(url: object) -> object:
+    """``url`` without what stands between ``://`` and ``@``."""
+    if not isinstance(url, str) or "@" not in url:
+        return url
+    scheme, mark, rest = url.partition("://")
+    return f"{scheme}{mark}***@{rest.rpartition('@')[2]}"

@@ -1,0 +1,97 @@
+"""Running the user's own code where it must not break anything: predicates and listeners."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Contained", "Listeners"]
+
+_log = logging.getLogger("recloser")
+_T = TypeVar("_T")
+
+
+class Contained(Generic[_T]):
+    """A user's function whose exceptions are logged, once for each streak of them, and swallowed.
+
+    Args:
+        what: what the function is, for the log.
+        function: the function.
+    """
+
+    __slots__ = ("_failing", "function", "what")
+
+    def __init__(self, what: str, function: Callable[..., _T]) -> None:
+        self.what = what
+        self.function = function
+        self._failing = False
+
+    def __call__(self, *args: object) -> _T | None:
+        """What the function returns, or None when it raises."""
+        try:
+            result = self.function(*args)
+        except Exception:  # noqa: BLE001 - whatever it is, it must not reach the call
+            if not self._failing:
+                self._failing = True
+                _log.warning("%s raised; it is passed over until it works again", self.what, exc_info=True)
+            return None
+        self._failing = False
+        return result
+
+
+class Listeners(Generic[_T]):
+    """Functions that are told of things, in order, one thing at a time, and never under a lock.
+
+    The thread that tells first goes on until nothing is left to tell; what other threads, or the listeners themselves, bring
+    meanwhile waits its turn.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waiting: deque[_T] = deque()
+        self._telling = False
+        self._listeners: tuple[Contained[object], ...] = ()
+
+    def add(self, listener: Callable[[_T], object]) -> Callable[[], None]:
+        """Adds ``listener``; returns a function that takes it away again."""
+        contained: Contained[object] = Contained(f"the listener {listener!r}", listener)
+        with self._lock:
+            self._listeners = (*self._listeners, contained)
+
+        def remove() -> None:
+            with self._lock:
+                self._listeners = tuple(each for each in self._listeners if each is not contained)
+
+        return remove
+
+    def tell(self, thing: _T) -> None:
+        """Tells every listener of ``thing``."""
+        with self._lock:
+            self._waiting.append(thing)
+            if self._telling:
+                return
+            self._telling = True
+        while True:
+            with self._lock:
+                if not self._waiting:
+                    self._telling = False
+                    return
+                thing = self._waiting.popleft()
+                listeners = self._listeners
+            try:
+                for listener in listeners:
+                    listener(thing)
+            except BaseException:  # KeyboardInterrupt in a listener goes to whoever called, and telling goes on later
+                with self._lock:
+                    self._telling = False
+                raise
+
+    def renew_locks(self) -> None:
+        """After a fork, in the child: whoever held the lock, or was telling, does not exist here."""
+        self._lock = threading.Lock()
+        self._telling = False

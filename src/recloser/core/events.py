@@ -1,0 +1,136 @@
+"""Frozen facts about what happened to a circuit, and the errors that were seen on the way."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from recloser.core.machine import State
+    from recloser.core.outcome import Outcome
+    from recloser.core.window import Counts
+
+__all__ = ["DISTINCT_ERRORS", "ErrorSample", "Event", "EventKind", "merge_samples", "scrub"]
+
+DISTINCT_ERRORS = 5
+"""How many distinct errors are kept for each circuit."""
+
+_TEXT_LENGTH = 200
+_SECRETS = re.compile(
+    r"""
+      (?P<scheme>\b(?:bearer|basic|token)\s+)[\w.~+/=-]{8,}           # Authorization headers
+    | (?P<field>\b\w*(?:key|token|secret|password|passwd|auth|signature)\w*["']?\s*[=:]\s*["']?)[^\s"',;&]{4,}
+    | (?P<userinfo>://)[^/\s@]+@                                      # user:password@ in addresses
+    | \b(?:sk|pk|rk|xox[abeprs]|gsk|AKIA|ASIA|AIza|AC|SK|ghp|gho)[-_]?[A-Za-z0-9_-]{12,}   # keys known by their look
+    | \b[A-Za-z0-9_-]*(?=[A-Za-z_-]*\d)[A-Za-z0-9_-]{32,}             # anything long and random
+    | \+?\d[\d\s().-]{6,}\d                                           # phone numbers
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+
+
+class EventKind(StrEnum):
+    """What happened to the circuit."""
+
+    TRIPPED = "tripped"
+    RETRIPPED = "re-tripped"
+    PROBING = "probing"
+    RESUMED = "resumed"
+    PAUSED = "paused"
+    RESUMED_BY_HAND = "resumed by hand"
+    STALLED = "stalled"
+    """This process stood still while a deadline passed; nothing changed, and nothing was blamed on the provider."""
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorSample:
+    """One distinct error that a circuit saw.
+
+    Attributes:
+        label: the exception's class and its HTTP status, ``"APIStatusError 503"``.
+        message: its text, truncated, without tokens, keys and phone numbers.
+        kind: what :func:`recloser.classify` made of it.
+        count: how often it was seen.
+        at: when it was seen last, in seconds.
+    """
+
+    label: str
+    message: str
+    kind: str
+    count: int
+    at: float
+
+    @classmethod
+    def of(cls, error: BaseException | str, outcome: Outcome, at: float) -> ErrorSample:
+        """A sample of ``error``, or of a failure that is only known by its text."""
+        if isinstance(error, BaseException):
+            label = type(error).__name__ if outcome.status is None else f"{type(error).__name__} {outcome.status}"
+            try:
+                message = str(error)
+            except Exception:  # noqa: BLE001 - the text is the user's code; a sample must not break a call
+                message = ""
+        else:
+            label, message = error, ""
+        return cls(scrub(label), scrub(message), str(outcome.kind or "unknown"), 1, at)
+
+
+def scrub(text: str) -> str:
+    """``text`` on one line, truncated, with what looks like a token, a key or a phone number taken out."""
+    line = " ".join(text[: 4 * _TEXT_LENGTH].split())
+    line = _SECRETS.sub(lambda match: (match["scheme"] or match["field"] or match["userinfo"] or "") + "***", line)
+    return line if len(line) <= _TEXT_LENGTH else line[: _TEXT_LENGTH - 1] + "…"
+
+
+def merge_samples(kept: tuple[ErrorSample, ...], new: tuple[ErrorSample, ...]) -> tuple[ErrorSample, ...]:
+    """The most recent distinct errors, the latest last; the same error seen again adds to its count."""
+    by_identity = {(sample.label, sample.message): sample for sample in kept}
+    for sample in new:
+        known = by_identity.pop((sample.label, sample.message), None)
+        count = sample.count + (known.count if known else 0)
+        by_identity[sample.label, sample.message] = ErrorSample(
+            sample.label, sample.message, sample.kind, count, sample.at
+        )
+    return tuple(by_identity.values())[-DISTINCT_ERRORS:]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that happened to a circuit, with the facts that people ask for first.
+
+    Attributes:
+        kind: what happened.
+        circuit: to which circuit.
+        state: its state afterwards.
+        previous: its state before.
+        generation: the number of this state; it only grows.
+        at: when, Unix time in seconds.
+        until: when it moves on by itself, Unix time in seconds; None when it does not.
+        reason: why, in one line.
+        by: ``"recloser"`` or the operator.
+        counts: what the window held.
+        threshold: the rule in words, ``"10 failures in 5m"``.
+        errors: the last distinct errors, the latest last.
+        affects: the fallbacks and requirements built on this circuit.
+    """
+
+    kind: EventKind
+    circuit: str
+    state: State
+    previous: State
+    generation: int
+    at: float
+    until: float | None
+    reason: str
+    by: str
+    counts: Counts
+    threshold: str
+    errors: tuple[ErrorSample, ...] = ()
+    affects: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same as plain, JSON-serialisable values."""
+        facts = asdict(self)
+        facts["counts"] = self.counts._asdict()
+        return facts

@@ -1,0 +1,299 @@
+"""The state machine of a circuit: one table of transitions, and pure functions that say when each is due.
+
+Every rule that changes a circuit's state is in this file, whatever the backend. A backend stores the facts; these functions
+are given them, together with its ``now``, and answer with the next record or with None. All moments are seconds on the
+backend's clock, all lengths are seconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from recloser.core.duration import format_duration
+from recloser.core.events import ErrorSample, EventKind
+from recloser.core.window import Counts
+
+if TYPE_CHECKING:
+    from recloser.core.policy import Policy
+
+__all__ = [
+    "RECLOSER",
+    "TABLE",
+    "Cause",
+    "Edge",
+    "Facts",
+    "Record",
+    "State",
+    "Step",
+    "after",
+    "decide",
+    "initial",
+    "pause",
+    "resume",
+    "success_may_trip",
+    "threshold",
+    "trip",
+]
+
+RECLOSER = "recloser"
+"""Who paused a circuit when no operator did."""
+
+
+class State(StrEnum):
+    """The state of a circuit."""
+
+    CLOSED = "closed"
+    """Calls go through and are counted."""
+    OPEN = "open"
+    """Calls are rejected until the cooldown is over."""
+    HALF_OPEN = "half_open"
+    """A few probes go through to test the provider, everything else is rejected."""
+    PAUSED = "paused"
+    """An operator stopped it; calls are rejected until it is resumed, or until the pause's own end."""
+
+
+class Cause(StrEnum):
+    """Why a circuit changes its state."""
+
+    THRESHOLD = "threshold crossed"
+    COOLDOWN_OVER = "cooldown over"
+    COOLDOWN_OVER_UNTESTED = "cooldown over, probes = 0"
+    PROBES_PASSED = "probes succeeded"
+    PROBE_FAILED = "a probe failed"
+    PAUSED_BY_HAND = "paused by hand"
+    PAUSE_OVER = "pause over"
+    PAUSE_OVER_UNTESTED = "pause over, probes = 0"
+    RESUMED_BY_HAND = "resumed by hand"
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """Where a cause leads, and the event that tells of it."""
+
+    target: State
+    event: EventKind
+
+
+TABLE: dict[tuple[State, Cause], Edge] = {
+    (State.CLOSED, Cause.THRESHOLD): Edge(State.OPEN, EventKind.TRIPPED),
+    (State.OPEN, Cause.COOLDOWN_OVER): Edge(State.HALF_OPEN, EventKind.PROBING),
+    (State.OPEN, Cause.COOLDOWN_OVER_UNTESTED): Edge(State.CLOSED, EventKind.RESUMED),
+    (State.HALF_OPEN, Cause.PROBES_PASSED): Edge(State.CLOSED, EventKind.RESUMED),
+    (State.HALF_OPEN, Cause.PROBE_FAILED): Edge(State.OPEN, EventKind.RETRIPPED),
+    (State.PAUSED, Cause.PAUSE_OVER): Edge(State.HALF_OPEN, EventKind.PROBING),
+    (State.PAUSED, Cause.PAUSE_OVER_UNTESTED): Edge(State.CLOSED, EventKind.RESUMED),
+    **{(state, Cause.PAUSED_BY_HAND): Edge(State.PAUSED, EventKind.PAUSED) for state in State},
+    **{(state, Cause.RESUMED_BY_HAND): Edge(State.CLOSED, EventKind.RESUMED_BY_HAND) for state in State},
+}
+"""Every transition there is. The diagram in the documentation is drawn from this table."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What the fleet agrees on about a circuit; swapped as a whole, and only if the generation still matches.
+
+    Attributes:
+        generation: grows with every transition; an outcome of an older one changes nothing.
+        state: the state.
+        since: when it began.
+        until: when it moves on by itself; None when it does not.
+        reason: why, in one line.
+        by: ``"recloser"`` or the operator.
+        trips: how many trips are remembered; each lengthens the next pause.
+    """
+
+    generation: int = 0
+    state: State = State.CLOSED
+    since: float = 0.0
+    until: float | None = None
+    reason: str = ""
+    by: str = RECLOSER
+    trips: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Everything that a decision may look at.
+
+    Attributes:
+        record: the circuit's record.
+        now: the backend's time when the facts were read.
+        window: the outcomes inside the policy's window.
+        tally: the outcomes since this generation began.
+        asked_until: until when the providers' ``Retry-After`` in the window asked to be left alone; 0.0 when none did.
+        errors: the last distinct errors, the latest last.
+    """
+
+    record: Record
+    now: float
+    window: Counts = Counts()
+    tally: Counts = Counts()
+    asked_until: float = 0.0
+    errors: tuple[ErrorSample, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A transition that is due: the record to swap in, and what to tell."""
+
+    record: Record
+    previous: Record
+    cause: Cause
+
+    @property
+    def event(self) -> EventKind:
+        """The kind of event that tells of this step."""
+        return TABLE[self.previous.state, self.cause].event
+
+
+def initial(now: float) -> Record:
+    """The record of a circuit that nobody has heard of."""
+    return Record(since=now)
+
+
+def after(now: float, seconds: float) -> float:
+    """``seconds`` after ``now``, rounded to microseconds so that equal sums are equal numbers."""
+    return round(now + seconds, 6)
+
+
+def decide(policy: Policy, facts: Facts, jitter: float = 0.0) -> Step | None:
+    """The transition that is due now, or None.
+
+    Args:
+        policy: the circuit's policy.
+        facts: what the backend knows.
+        jitter: a share of the pause to add to it when it is not the first, 0 or more.
+    """
+    record = facts.record
+    if record.state is State.CLOSED:
+        rule = _crossed(policy, facts.window)
+        return _trip(policy, facts, Cause.THRESHOLD, rule, jitter) if rule else None
+    if record.state is State.HALF_OPEN:
+        return _judge_probes(policy, facts, jitter)
+    if record.until is None or facts.now < record.until:
+        return None
+    tested, untested = {
+        State.OPEN: (Cause.COOLDOWN_OVER, Cause.COOLDOWN_OVER_UNTESTED),
+        State.PAUSED: (Cause.PAUSE_OVER, Cause.PAUSE_OVER_UNTESTED),
+    }[record.state]
+    return _step(facts, tested if policy.probes else untested, reason=str(tested))
+
+
+def trip(policy: Policy, facts: Facts, reason: str, jitter: float = 0.0) -> Step | None:
+    """A trip for a reason of the caller's own; None when the circuit is OPEN or PAUSED already."""
+    cause = {State.CLOSED: Cause.THRESHOLD, State.HALF_OPEN: Cause.PROBE_FAILED}.get(facts.record.state)
+    return _trip(policy, facts, cause, reason, jitter) if cause else None
+
+
+def pause(facts: Facts, reason: str, by: str, length: float | None) -> Step:
+    """An operator's pause, for ``length`` seconds or, with None, until it is resumed."""
+    until = None if length is None else after(facts.now, length)
+    return _step(facts, Cause.PAUSED_BY_HAND, reason=reason, by=by, until=until)
+
+
+def resume(facts: Facts, by: str) -> Step | None:
+    """An operator's resume; None when the circuit is closed and its window empty, so that there is nothing to do."""
+    if facts.record.state is State.CLOSED and facts.window == Counts():
+        return None
+    return _step(facts, Cause.RESUMED_BY_HAND, reason=str(Cause.RESUMED_BY_HAND), by=by)
+
+
+def success_may_trip(policy: Policy, window: Counts) -> bool:
+    """Whether one more success could complete ``minimum_calls`` of a window that is bad enough already."""
+    bad = (policy.failure_rate is not None and window.failures) or (policy.slow_rate is not None and window.slow)
+    return bool(bad) and window.calls < policy.minimum_calls
+
+
+def threshold(policy: Policy) -> str:
+    """The rules of ``policy`` that can trip, in words."""
+    window = format_duration(policy.window)
+    rules: list[str] = []
+    if policy.failures is not None:
+        rules.append(f"{policy.failures} failures in {window}")
+    if policy.failure_rate is not None:
+        rules.append(f"{policy.failure_rate:.0%} of at least {policy.minimum_calls} calls failing in {window}")
+    if policy.slow_rate is not None and policy.slow_after is not None:
+        rules.append(
+            f"{policy.slow_rate:.0%} of at least {policy.minimum_calls} calls in {window} "
+            f"slower than {format_duration(policy.slow_after)}"
+        )
+    return " or ".join(rules) or "none"
+
+
+def _crossed(policy: Policy, window: Counts) -> str:
+    """The rule that ``window`` crosses, in words with its numbers; empty when it crosses none."""
+    span = format_duration(policy.window)
+    if policy.failures is not None and window.failures >= policy.failures:
+        return f"{window.failures} failure{'s'[: window.failures > 1]} in {span}"
+    if window.calls < policy.minimum_calls:
+        return ""
+    if policy.failure_rate is not None and window.failures >= policy.failure_rate * window.calls:
+        return f"{window.failures} of {window.calls} calls failed in {span}"
+    if policy.slow_rate is not None and window.slow >= policy.slow_rate * window.calls:
+        return f"{window.slow} of {window.calls} calls were slow in {span}"
+    return ""
+
+
+def _judge_probes(policy: Policy, facts: Facts, jitter: float) -> Step | None:
+    tally = facts.tally
+    if tally.failures:
+        return _trip(policy, facts, Cause.PROBE_FAILED, "a probe failed", jitter)
+    passed = tally.successes
+    if tally.slow:
+        if policy.slow_rate is not None:
+            return _trip(policy, facts, Cause.PROBE_FAILED, "a probe was slow", jitter)
+        passed += tally.slow
+    if passed >= policy.probes:
+        return _step(facts, Cause.PROBES_PASSED, reason=str(Cause.PROBES_PASSED))
+    return None
+
+
+def _trip(policy: Policy, facts: Facts, cause: Cause, reason: str, jitter: float) -> Step:
+    record, now = facts.record, facts.now
+    trips = record.trips
+    if record.state is State.CLOSED:
+        trips = max(0, trips - int((now - record.since) / policy.cooldown))
+    try:
+        pause_for = min(policy.cooldown * policy.cooldown_growth**trips, policy.cooldown_max)
+    except OverflowError:
+        pause_for = policy.cooldown_max
+    if trips:
+        pause_for *= 1 + jitter
+    asked = min(facts.asked_until - now, policy.cooldown_max)
+    # While probing, what failed are the probes; the window still holds the failures that tripped it.
+    failed = facts.tally if cause is Cause.PROBE_FAILED else facts.window
+    if asked > 0 and 2 * failed.limited > failed.failures:
+        pause_for = asked
+    else:
+        pause_for = max(pause_for, asked)
+        trips += 1
+    if facts.errors:
+        reason = f"{reason}, last: {facts.errors[-1].label}"
+    return _step(facts, cause, reason=reason, until=after(now, pause_for), trips=trips)
+
+
+def _step(
+    facts: Facts,
+    cause: Cause,
+    *,
+    reason: str,
+    by: str = RECLOSER,
+    until: float | None = None,
+    trips: int | None = None,
+) -> Step:
+    """The step that the table gives for ``cause``."""
+    old = facts.record
+    new = replace(
+        old,
+        # Milliseconds of the backend's clock keep growing even when a backend lost what it knew.
+        generation=max(old.generation + 1, int(facts.now * 1000)),
+        state=TABLE[old.state, cause].target,
+        since=facts.now,
+        until=until,
+        reason=reason,
+        by=by,
+        trips=old.trips if trips is None else trips,
+    )
+    return Step(new, old, cause)

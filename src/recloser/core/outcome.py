@@ -1,0 +1,79 @@
+"""What became of a call: the verdict that a circuit counts, and the evidence for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import ClassVar
+
+__all__ = ["Kind", "Outcome", "Verdict"]
+
+
+class Verdict(StrEnum):
+    """How a circuit counts a call; exactly one of these for every call."""
+
+    SUCCESS = "success"
+    FAILURE = "failure"
+    SLOW = "slow"
+    IGNORED = "ignored"
+
+
+class Kind(StrEnum):
+    """What kind of trouble an exception stands for."""
+
+    TIMEOUT = "timeout"
+    CONNECTION = "connection"
+    SERVER = "server"
+    RATE_LIMIT = "rate_limit"
+    AUTH = "auth"
+    QUOTA = "quota"
+    BAD_REQUEST = "bad_request"
+    CANCELLED = "cancelled"
+    BUG = "bug"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The verdict on one call, and why.
+
+    A rule of your own (``circuit(..., classify=rule)``) may return one of the constants, ``Outcome.IGNORED``, or say
+    more: ``Outcome("failure", kind="rate_limit", status=429, retry_after=30)``.
+
+    Args:
+        verdict: success, failure, slow or ignored.
+        kind: what kind of trouble it was; None for a success.
+        status: HTTP status, where there was one.
+        retry_after: seconds that the provider asked to be left alone, where it did.
+    """
+
+    verdict: Verdict
+    kind: Kind | None = None
+    status: int | None = None
+    retry_after: float | None = None
+
+    SUCCESS: ClassVar[Outcome]
+    FAILURE: ClassVar[Outcome]
+    SLOW: ClassVar[Outcome]
+    IGNORED: ClassVar[Outcome]
+
+    def __post_init__(self) -> None:
+        # Strings are welcome where users write outcomes by hand; an unknown one raises ValueError here.
+        object.__setattr__(self, "verdict", Verdict(self.verdict))
+        if self.kind is not None:
+            object.__setattr__(self, "kind", Kind(self.kind))
+
+    @property
+    def is_failure(self) -> bool:
+        """Whether a circuit counts this against the provider as a failure."""
+        return self.verdict is Verdict.FAILURE
+
+    def __str__(self) -> str:
+        why = ", ".join(str(part) for part in (self.kind, self.status) if part is not None)
+        return f"{self.verdict} ({why})" if why else str(self.verdict)
+
+
+Outcome.SUCCESS = Outcome(Verdict.SUCCESS)
+Outcome.FAILURE = Outcome(Verdict.FAILURE)
+Outcome.SLOW = Outcome(Verdict.SLOW)
+Outcome.IGNORED = Outcome(Verdict.IGNORED)

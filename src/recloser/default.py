@@ -1,0 +1,142 @@
+"""The default toolkit: the functions of the package are its methods.
+
+Decorators are written against it when modules are imported; it connects to nothing until the first call comes. ``configure`` gives it
+another engine, the pytest fixture does for the length of a test, and every decorator written before follows.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+from recloser.clock import SystemClock
+from recloser.engine import Engine
+from recloser.registry import Registry, caller
+from recloser.settings import Settings
+from recloser.toolkit import Recloser
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from recloser.backends import Backend
+    from recloser.circuit import Circuit
+    from recloser.core.policy import Mode, Policy
+    from recloser.registry import Dependent
+
+__all__ = [
+    "DEFAULT",
+    "DefaultRecloser",
+    "circuit",
+    "configure",
+    "explain",
+    "fallback",
+    "pause",
+    "requires",
+    "resume",
+    "status",
+]
+
+
+class DefaultRecloser(Recloser):
+    """A toolkit whose engine can be replaced under the decorators that were written for it."""
+
+    def __init__(self) -> None:
+        self._settings: Settings | None = None
+        self._installed: Engine | None = None
+        # What modules wrote down; it outlives every engine.
+        self._written = Registry()
+        self._mentions: weakref.WeakSet[Circuit] = weakref.WeakSet()
+        self._lock = threading.RLock()
+
+    @property
+    def engine(self) -> Engine:
+        """What does the work, made from the environment when nobody configured it."""
+        installed = self._installed
+        if installed is None:
+            with self._lock:
+                installed = self._installed
+                if installed is None:
+                    settings = self._settings or Settings.layered()
+                    installed = self._installed = Engine(settings, SystemClock(), self._written)
+        return installed
+
+    def configure(
+        self,
+        *,
+        backend: str | Backend | None = None,
+        namespace: str | None = None,
+        mode: Mode | str | None = None,
+    ) -> Recloser:
+        """Says where facts are shared and what is done with them; what is left out comes from the environment.
+
+        Call it once, when the application starts. Circuits that are in use already move to the new backend, and what they
+        had counted stays behind.
+
+        Args:
+            backend: a URL such as ``"memory://"``, or a backend; ``RECLOSER_BACKEND`` without it.
+            namespace: circuits of different namespaces do not know of each other; ``RECLOSER_NAMESPACE`` without it.
+            mode: turns every circuit down to at most this; ``RECLOSER_MODE`` without it.
+
+        Returns:
+            The default toolkit.
+
+        Raises:
+            ConfigurationError: for an impossible value, naming where it was written and what is allowed.
+        """
+        engine = Engine(Settings.layered(backend, namespace, mode), SystemClock(), self._written)
+        before = self._install(engine)
+        if before is not None:
+            before.courier.close()
+        return self
+
+    @contextmanager
+    def lent(self, engine: Engine) -> Iterator[None]:
+        """Works with another engine for a while."""
+        before = self._install(engine)
+        try:
+            yield
+        finally:
+            self._install(before)
+
+    def written(self) -> Registry:
+        """A copy of what modules wrote down, to begin a test with."""
+        return self._written.copy()
+
+    def _install(self, engine: Engine | None) -> Engine | None:
+        with self._lock:
+            before, self._installed = self._installed, engine
+            for mention in tuple(self._mentions):
+                mention.unbind()
+        return before
+
+    def _declare(self, name: str, policy: Policy) -> None:
+        place, in_module = caller()
+        installed = self._installed
+        own = installed is None or installed.registry is self._written
+        # During a test, what the test itself writes is gone with it; a module that it imports first is there to stay.
+        if own or in_module:
+            self._written.declare(name, policy, place)
+        if installed is not None:
+            installed.declare(name, policy, place)
+
+    def _depend(self, dependent: Dependent) -> None:
+        self._written.depend(dependent)
+        if self._installed is not None:
+            self._installed.registry.depend(dependent)
+
+    def _mention(self, circuit: Circuit) -> Circuit:
+        self._mentions.add(circuit)
+        return circuit
+
+
+DEFAULT: Final = DefaultRecloser()
+configure: Final = DEFAULT.configure
+circuit: Final = DEFAULT.circuit
+fallback: Final = DEFAULT.fallback
+requires: Final = DEFAULT.requires
+pause: Final = DEFAULT.pause
+resume: Final = DEFAULT.resume
+status: Final = DEFAULT.status
+explain: Final = DEFAULT.explain

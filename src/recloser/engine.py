@@ -1,0 +1,95 @@
+"""What does the work behind a toolkit: the backend, the courier, and one replica for each circuit."""
+
+from __future__ import annotations
+
+import fnmatch
+import threading
+from typing import TYPE_CHECKING
+
+from recloser.backends import Backend, connect
+from recloser.contain import Listeners
+from recloser.core.policy import Mode, check_name
+from recloser.courier import Courier
+from recloser.errors import ConfigurationError
+from recloser.replica import Replica
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from recloser.clock import Clock
+    from recloser.core.events import Event
+    from recloser.core.machine import Facts, Step
+    from recloser.core.policy import Policy
+    from recloser.registry import Registry
+    from recloser.settings import Settings
+
+__all__ = ["Engine"]
+
+
+class Engine:
+    """One connection to a backend and everything that goes through it.
+
+    Args:
+        settings: where facts are shared, and what is done with them.
+        clock: the time to live by.
+        registry: what the application has written down.
+    """
+
+    def __init__(self, settings: Settings, clock: Clock, registry: Registry) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.registry = registry
+        self.backend: Backend = (
+            connect(settings.backend, namespace=settings.namespace, clock=clock)
+            if isinstance(settings.backend, str)
+            else settings.backend
+        )
+        if not isinstance(self.backend, Backend):
+            raise ConfigurationError("backend", self.backend, "a URL, or an object that keeps the Backend protocol")
+        self.listeners: Listeners[Event] = Listeners()
+        self.courier = Courier(self.backend, clock, self.listeners.tell, registry.affects)
+        self._replicas: dict[str, Replica] = {}
+        self._lock = threading.Lock()
+
+    def replica(self, name: str) -> Replica:
+        """What this process knows of a circuit."""
+        known = self._replicas.get(name)
+        if known is not None:
+            return known
+        policy = self.registry.policy(name)
+        fresh = Replica(name, policy, Mode.weaker(self.settings.mode, policy.mode), self.clock, self.courier)
+        with self._lock:
+            return self._replicas.setdefault(name, fresh)
+
+    def declare(self, name: str, policy: Policy, place: str) -> None:
+        """Puts down the policy of a circuit, which holds at once even if the circuit is in use already.
+
+        Raises:
+            ConfigurationError: when another policy was put down for it.
+        """
+        self.registry.declare(name, policy, place)
+        known = self._replicas.get(name)
+        if known is not None and known.policy != policy:
+            known.adopt(policy, Mode.weaker(self.settings.mode, policy.mode))
+
+    def names(self) -> list[str]:
+        """All circuits that anything is known of, sorted."""
+        return sorted({*self.registry.names(), *self._replicas, *self.backend.circuits()})
+
+    def operate(self, name: str, choose: Callable[[Facts], Step | None]) -> tuple[str, ...]:
+        """Makes an operator's step on a circuit, or on all known ones that a glob matches; returns their names.
+
+        Raises:
+            ConfigurationError: for an impossible name, or a glob that no circuit matches.
+        """
+        names: tuple[str, ...]
+        if isinstance(name, str) and any(mark in name for mark in "*?["):
+            names = tuple(each for each in self.names() if fnmatch.fnmatchcase(each, name))
+            if not names:
+                known = ", ".join(self.names()) or "none so far"
+                raise ConfigurationError("name", name, f"a glob that matches a known circuit: {known}")
+        else:
+            names = (check_name("name", name),)
+        for each in names:
+            self.courier.operate(self.replica(each), choose)
+        return names

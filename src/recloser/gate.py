@@ -1,0 +1,133 @@
+"""The gate of a circuit: where a call asks for leave, and where it settles.
+
+Decorated functions, ``with``, ``async with``, streams and outcomes recorded by hand all pass through the same two doors, ``acquire``
+and one of the settling methods.
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from typing import TYPE_CHECKING
+
+from recloser.core.outcome import Kind, Outcome, Verdict
+from recloser.errors import DeadlineError, PausedError, RefusedResultError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from recloser.backends import Seat
+    from recloser.replica import Permit, Replica
+    from recloser.rules import Rules
+
+__all__ = ["Gate", "failures_seen"]
+
+failures_seen: ContextVar[list[tuple[Gate, BaseException]] | None] = ContextVar("failures_seen", default=None)
+"""Where a fallback learns which of its providers' circuits counted a failure during a try."""
+
+
+class _Unbound:
+    """Stands where the replica will be once somebody calls; makes the first call take the slow path."""
+
+    permit = None
+
+
+UNBOUND = _Unbound()
+
+
+class Gate:
+    """One mention of a circuit: the replica behind it and the rules it brings along.
+
+    Args:
+        name: the circuit's name.
+        rules: how outcomes are judged here.
+        stream: whether calls return streams or context managers, to be followed to their end.
+        bind: finds the replica when the first call comes, and again after :meth:`unbind`.
+    """
+
+    def __init__(self, name: str, rules: Rules, bind: Callable[[Gate], Replica], *, stream: bool = False) -> None:
+        self.name = name
+        self.rules = rules
+        self.stream = stream
+        self.replica: Replica | _Unbound = UNBOUND
+        self._bind = bind
+        # Classes of results that are settled as they are: neither awaitable nor a stream, and not looked at by a rule.
+        self.plain: set[type] = set()
+        self.counts_items = rules.min_items is not None or rules.min_bytes is not None or rules.progress is not None
+
+    @property
+    def bound(self) -> Replica:
+        """The replica, found now if nobody called before."""
+        replica = self.replica
+        if isinstance(replica, _Unbound):
+            replica = self.replica = self._bind(self)
+        return replica
+
+    def unbind(self) -> None:
+        """Makes the next call look for the replica again."""
+        self.replica = UNBOUND
+
+    def acquire(self) -> Permit:
+        """Leave to make one call.
+
+        Raises:
+            PausedError: when the circuit does not let it through.
+        """
+        replica = self.bound
+        return replica.permit or replica.acquire()
+
+    def admit(self) -> tuple[Gate, Seat | None]:
+        """Leave to begin work that depends on this circuit, and the trial that it took if the circuit is being tested.
+
+        Raises:
+            PausedError: when there is none.
+        """
+        return self, self.bound.trial()
+
+    def refusal(self) -> PausedError | None:
+        """Why work that depends on this circuit should not begin now; None when it may. Takes nothing."""
+        return self.bound.refusal("trial")
+
+    def succeed(self, permit: Permit, elapsed: float, ended: float) -> None:
+        """Settles a call that returned after ``elapsed`` seconds, at ``ended``."""
+        replica = permit.replica
+        if replica is None:
+            return
+        if elapsed > permit.slow_after:
+            replica.settle(permit, Outcome.SLOW)
+        elif permit.single:
+            replica.settle(permit, Outcome.SUCCESS)
+        else:
+            replica.succeed(permit, ended)
+
+    def fail(self, permit: Permit, elapsed: float, error: BaseException) -> None:
+        """Settles a call that raised ``error`` after ``elapsed`` seconds."""
+        replica = permit.replica
+        if replica is None:
+            return
+        if isinstance(error, DeadlineError) and error.stalled:
+            replica.stalled(error)
+            outcome = Outcome(Verdict.IGNORED, Kind.TIMEOUT)
+        else:
+            outcome = self.rules.judge(error)
+            if outcome.kind is Kind.CANCELLED and elapsed > permit.slow_after:
+                # The caller's own, outer timeout must not hide a provider that hangs.
+                outcome = Outcome(Verdict.SLOW, Kind.CANCELLED)
+        self._settle(permit, replica, outcome, error)
+
+    def refuse(self, permit: Permit, error: RefusedResultError) -> None:
+        """Settles a call whose result a rule calls a failure although nothing was raised."""
+        if permit.replica is not None:
+            self._settle(permit, permit.replica, Outcome.FAILURE, error)
+
+    def ignore(self, permit: Permit, elapsed: float) -> None:
+        """Settles a call that the application left before its end."""
+        if permit.replica is not None:
+            outcome = Outcome.SLOW if elapsed > permit.slow_after else Outcome(Verdict.IGNORED, Kind.CANCELLED)
+            permit.replica.settle(permit, outcome)
+
+    def _settle(self, permit: Permit, replica: Replica, outcome: Outcome, error: BaseException) -> None:
+        if outcome.is_failure:
+            seen = failures_seen.get()
+            if seen is not None:
+                seen.append((self, error))
+        replica.settle(permit, outcome, error)

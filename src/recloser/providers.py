@@ -1,0 +1,106 @@
+"""The providers of a fallback, and the tries of one call: which comes next, and whether a failure moves the call on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+from recloser.errors import PausedError, ProvidersExhaustedError, RefusedResultError
+from recloser.gate import failures_seen
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from contextvars import Token
+
+    from recloser.gate import Gate
+
+__all__ = ["Provider", "Tries", "soonest"]
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """One provider of a fallback.
+
+    Attributes:
+        name: the name of its circuit.
+        value: what the decorated function receives: the name, the client, or the wrapped callable.
+        gate: its circuit.
+        wrapped: whether ``value`` passes through that circuit by itself, so that the fallback must not.
+    """
+
+    name: str
+    value: Any
+    gate: Gate
+    wrapped: bool
+
+
+class Tries:
+    """The tries of one call. As a context manager around each, it learns what the provider's circuit made of it."""
+
+    __slots__ = ("_left", "_seen", "_token", "errors", "provider")
+
+    provider: Provider
+    _token: Token[list[tuple[Gate, BaseException]] | None]
+
+    def __init__(self, providers: Iterable[Provider]) -> None:
+        self._left = iter(providers)
+        self._seen: list[tuple[Gate, BaseException]] = []
+        self.errors: dict[str, BaseException] = {}
+
+    def next(self) -> Provider:
+        """The provider to try now.
+
+        Raises:
+            PausedError: when there is none left and none was tried.
+            ProvidersExhaustedError: when there is none left.
+        """
+        for provider in self._left:
+            self._seen = []
+            self.provider = provider
+            refused = provider.gate.bound.refusal() if provider.wrapped else None
+            if refused is None:
+                return provider
+            self.errors[provider.name] = refused
+        raise self._exhausted()
+
+    def __enter__(self) -> Self:
+        self._token = failures_seen.set(self._seen)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        failures_seen.reset(self._token)
+
+    def moves_on(self, error: BaseException) -> bool:
+        """Whether ``error`` sends the call to the next provider: this one is paused, or its circuit counted a failure."""
+        provider = self.provider
+        paused = isinstance(error, PausedError) and error.circuit == provider.name
+        failed = isinstance(error, Exception) and any(gate.name == provider.name for gate, _ in self._seen)
+        if paused or failed:
+            self.errors[provider.name] = error
+        return paused or failed
+
+    def refused(self) -> bool:
+        """Whether a rule of the provider's circuit called the result a failure, which sends the call on too."""
+        if self._seen:
+            gate, error = self._seen[-1]
+            if gate.name == self.provider.name and isinstance(error, RefusedResultError):
+                self.errors[gate.name] = error
+                return True
+        return False
+
+    def _exhausted(self) -> PausedError | ProvidersExhaustedError:
+        tried = [error for error in self.errors.values() if not isinstance(error, PausedError)]
+        if tried:
+            exhausted = ProvidersExhaustedError(self.errors)
+            exhausted.__cause__ = tried[-1]
+            return exhausted
+        return soonest([error for error in self.errors.values() if isinstance(error, PausedError)])
+
+
+def soonest(paused: list[PausedError]) -> PausedError:
+    """One error that says why none of several providers is available, and when the first may be."""
+    first = min(paused, key=lambda error: float("inf") if error.retry_after is None else error.retry_after)
+    if len(paused) == 1:
+        return first
+    reason = "no provider is available: " + ", ".join(f"{error.circuit} ({error.reason})" for error in paused)
+    return PausedError(first.circuit, first.state, reason, first.paused_by, first.since, first.retry_after)

@@ -1,0 +1,87 @@
+"""What an application has written down about its circuits: policies with their places, and what is built on them."""
+
+from __future__ import annotations
+
+import sys
+import weakref
+from typing import TYPE_CHECKING, Protocol
+
+from recloser.core.policy import Policy
+from recloser.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+__all__ = ["Dependent", "Registry", "caller"]
+
+_OPTIMIZED = 0x1  # inspect.CO_OPTIMIZED: set on the code of functions, not of modules and classes
+
+
+class Dependent(Protocol):
+    """A fallback or a requirement."""
+
+    name: str
+
+    @property
+    def circuits(self) -> tuple[str, ...]:
+        """The circuits it is built on."""
+
+
+class Registry:
+    """Policies by circuit, and who depends on which circuit."""
+
+    def __init__(self) -> None:
+        self._policies: dict[str, tuple[Policy, str]] = {}
+        self._dependents: weakref.WeakSet[Dependent] = weakref.WeakSet()
+
+    def copy(self) -> Registry:
+        """Another registry that begins with the same entries."""
+        other = Registry()
+        other._policies = dict(self._policies)
+        other._dependents = self._dependents.copy()
+        return other
+
+    def declare(self, name: str, policy: Policy, place: str) -> None:
+        """Puts down the policy of a circuit.
+
+        Raises:
+            ConfigurationError: when another policy was put down for it, naming both places.
+        """
+        known, where = self._policies.setdefault(name, (policy, place))
+        if known != policy:
+            allowed = f"one policy for each circuit; {where} says {known} and {place} says otherwise"
+            raise ConfigurationError(f"circuit {name!r}", policy, allowed)
+
+    def policy(self, name: str) -> Policy:
+        """The policy of a circuit; the default one when nothing was put down."""
+        known = self._policies.get(name)
+        return Policy() if known is None else known[0]
+
+    def depend(self, dependent: Dependent) -> None:
+        """Remembers what is built on circuits, for as long as it lives."""
+        self._dependents.add(dependent)
+
+    @property
+    def dependents(self) -> tuple[Dependent, ...]:
+        """What is built on circuits."""
+        return tuple(self._dependents)
+
+    def affects(self, circuit: str) -> tuple[str, ...]:
+        """The names of what is built on ``circuit``, sorted."""
+        return tuple(sorted({each.name for each in self.dependents if circuit in each.circuits}))
+
+    def names(self) -> set[str]:
+        """All circuits that were mentioned with a policy, or that something is built on."""
+        built_on = (name for each in self.dependents for name in each.circuits)
+        return {*self._policies, *built_on}
+
+
+def caller() -> tuple[str, bool]:
+    """Where the user's code called into this package, and whether that is a module's or a class's own code."""
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - the only way to a place that costs no stack walk
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == __name__.partition(".")[0]:
+        frame = frame.f_back
+    if frame is None:
+        return "an unknown place", False
+    code = frame.f_code
+    return f"{code.co_filename}:{frame.f_lineno}", not code.co_flags & _OPTIMIZED

@@ -1,0 +1,159 @@
+"""What people and programs are shown: the status of everything, the explanation of one circuit, the log of events."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, overload
+
+from recloser.circuit import Snapshot
+from recloser.core.duration import format_duration
+from recloser.core.machine import State, threshold
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from recloser.core.events import ErrorSample, Event
+    from recloser.core.policy import Mode, Policy
+    from recloser.replica import Replica
+
+__all__ = ["EventLog", "Explanation", "Status"]
+
+
+class Status(Mapping[str, Snapshot]):
+    """Every circuit's snapshot by its name, and where they are kept.
+
+    Attributes:
+        backend: the kind of backend.
+        namespace: the namespace.
+        mode: what every circuit is turned down to at most.
+        fallbacks: the fallback's name to the provider that its calls go to now, None when none is available.
+    """
+
+    def __init__(
+        self,
+        circuits: Mapping[str, Snapshot],
+        backend: str,
+        namespace: str,
+        mode: Mode,
+        fallbacks: Mapping[str, str | None],
+    ) -> None:
+        self._circuits = dict(circuits)
+        self.backend = backend
+        self.namespace = namespace
+        self.mode = mode
+        self.fallbacks = dict(fallbacks)
+
+    @property
+    def circuits(self) -> dict[str, Snapshot]:
+        """Every circuit's snapshot by its name."""
+        return dict(self._circuits)
+
+    @property
+    def paused(self) -> tuple[str, ...]:
+        """The circuits that are OPEN or PAUSED."""
+        return tuple(name for name, shot in self._circuits.items() if shot.state in (State.OPEN, State.PAUSED))
+
+    def __getitem__(self, name: str) -> Snapshot:
+        return self._circuits[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._circuits)
+
+    def __len__(self) -> int:
+        return len(self._circuits)
+
+    def __str__(self) -> str:
+        head = f"{self.namespace} on {self.backend}, mode {self.mode}"
+        lines = [
+            f"  {shot.name}: {shot.state.name}, {shot.failures} of {shot.calls} calls failed"
+            + (f" ({shot.reason})" if shot.reason and shot.state is not State.CLOSED else "")
+            for shot in self._circuits.values()
+        ]
+        return "\n".join([head, *lines])
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same as plain, JSON-serialisable values."""
+        return {
+            "backend": self.backend,
+            "namespace": self.namespace,
+            "mode": str(self.mode),
+            "circuits": {name: asdict(shot) for name, shot in self._circuits.items()},
+            "fallbacks": dict(self.fallbacks),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why a circuit is in its state, with the evidence; as a string, a text for people.
+
+    Attributes:
+        snapshot: the circuit now.
+        policy: the policy in force.
+        threshold: its rules in words.
+        errors: the last distinct errors, the latest last.
+        affects: the fallbacks and requirements built on it.
+        next: what happens next, and when.
+    """
+
+    snapshot: Snapshot
+    policy: Policy
+    threshold: str
+    errors: tuple[ErrorSample, ...]
+    affects: tuple[str, ...]
+    next: str
+
+    @classmethod
+    def of(cls, replica: Replica, affects: tuple[str, ...], now: float) -> Explanation:
+        """The explanation of what ``replica`` knows at ``now``, Unix time."""
+        shot, (facts, *_), policy = Snapshot.of(replica), replica.view(), replica.policy
+        return cls(shot, policy, threshold(policy), facts.errors, affects, _next(shot, policy, now))
+
+    def __str__(self) -> str:
+        shot = self.snapshot
+        lines = [
+            f"{shot.name} is {shot.state.name}" + (f" by {shot.by}: {shot.reason}" if shot.reason else ""),
+            f"  trips at: {self.threshold}",
+            f"  in the window: {shot.calls} calls, {shot.failures} failures, {shot.slow} slow, "
+            f"{shot.ignored} ignored, {shot.rejected} rejected",
+            *(f"  seen {each.count}x: {each.label} ({each.kind}) {each.message}".rstrip() for each in self.errors),
+            f"  next: {self.next}",
+        ]
+        if self.affects:
+            lines.append(f"  affects: {', '.join(self.affects)}")
+        return "\n".join(lines)
+
+
+def _next(shot: Snapshot, policy: Policy, now: float) -> str:
+    tested = f"{policy.probes} probe{'s'[: policy.probes > 1]} will test it" if policy.probes else "it resumes untested"
+    if shot.state is State.CLOSED:
+        return "calls go through"
+    if shot.state is State.HALF_OPEN:
+        return f"{policy.probes} successful probe{'s'[: policy.probes > 1]} resume it, a failed one pauses it again"
+    if shot.until is None:
+        return "an operator resumes it"
+    return f"in {format_duration(max(0.0, shot.until - now))} {tested}"
+
+
+class EventLog(Sequence["Event"]):
+    """The events that the backend keeps, the latest last; a sequence that is read anew each time, and can be called with a limit."""
+
+    def __init__(self, read: Callable[[int], list[Event]]) -> None:
+        self._read = read
+
+    def __call__(self, limit: int = 1000) -> list[Event]:
+        """The last ``limit`` events."""
+        return self._read(limit)
+
+    @overload
+    def __getitem__(self, index: int) -> Event: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Event]: ...
+    def __getitem__(self, index: int | slice) -> Event | list[Event]:
+        return self()[index]
+
+    def __len__(self) -> int:
+        return len(self())
+
+    def __repr__(self) -> str:
+        return repr(self())

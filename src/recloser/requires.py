@@ -1,0 +1,126 @@
+"""Requirements: what must be available before work is begun that costs something."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from recloser.errors import ConfigurationError, PausedError
+from recloser.fallback import Fallback
+from recloser.gate import Gate
+from recloser.wrapping import ask_first, gate_of, stand_in
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from recloser.backends import Seat
+    from recloser.circuit import Circuit
+
+__all__ = ["Requirement"]
+
+_F = TypeVar("_F", bound="Callable[..., Any]")
+
+_ALLOWED = "names of circuits, circuits, fallbacks, or callables decorated with either"
+
+_Leave = tuple[str, int]  # a circuit, in one of its generations
+# What a check() admitted in this context and no call has used yet.
+_admitted: ContextVar[set[_Leave] | None] = ContextVar("recloser_admitted", default=None)
+
+
+class Requirement:
+    """Dependencies that work must not begin without. Made by :func:`recloser.requires`.
+
+    As a decorator, it raises PausedError before the function runs when a dependency is unavailable. While a circuit is being
+    tested after a pause, it lets through ``probes`` calls per ``probe_timeout``, over the whole fleet.
+    """
+
+    def __init__(
+        self,
+        dependencies: Sequence[Any],
+        mention: Callable[[str], Circuit],
+        register: Callable[[Requirement], None],
+    ) -> None:
+        if not dependencies:
+            raise ConfigurationError("dependencies", (), "at least one of " + _ALLOWED)
+        self._dependencies = [_dependency(each, mention) for each in dependencies]
+        self.name = ", ".join(each.name for each in self._dependencies)
+        register(self)
+
+    def __repr__(self) -> str:
+        return f"requires({self.name})"
+
+    @property
+    def circuits(self) -> tuple[str, ...]:
+        """The names of all circuits that it looks at."""
+        return tuple(gate.name for each in self._dependencies for gate in _gates(each))
+
+    def __call__(self, function: _F, /) -> _F:
+        """``function``, which runs only when everything it needs is available.
+
+        Raises:
+            ConfigurationError: when it cannot be called.
+        """
+        if isinstance(function, classmethod | staticmethod):
+            return type(function)(self(function.__func__))
+        if not callable(function):
+            raise ConfigurationError("function", function, "something that can be called")
+        self.name = getattr(function, "__qualname__", self.name)
+        decorated: _F = stand_in(function, ask_first(self._enter, function), self)
+        return decorated
+
+    def check(self) -> None:
+        """Raises PausedError when a dependency is unavailable; ask it once, before work is locked or fetched.
+
+        While a circuit is being tested, this takes one of the few trials; the next call of a decorated function in the same
+        thread or task uses it up instead of taking another.
+
+        Raises:
+            PausedError: when a dependency is unavailable.
+        """
+        _admitted.set(self._admit(set()))
+
+    def allows(self) -> bool:
+        """Whether a call made now would run. Takes nothing."""
+        return all(each.refusal() is None for each in self._dependencies)
+
+    def _enter(self) -> None:
+        paid = _admitted.get()
+        used = self._admit(paid or set())
+        if paid:
+            paid -= used
+
+    def _admit(self, paid: set[_Leave]) -> set[_Leave]:
+        """Asks every dependency for leave, and gives it all back when one says no; what was paid for is not asked again."""
+        admitted: set[_Leave] = set()
+        taken: list[tuple[Gate, Seat]] = []
+        try:
+            for each in self._dependencies:
+                leave = next((leave for leave in map(_leave, _gates(each)) if leave in paid), None)
+                if leave is None:
+                    gate, seat = each.admit()
+                    leave = _leave(gate)
+                    if seat is not None:
+                        taken.append((gate, seat))
+                admitted.add(leave)
+        except PausedError:
+            for gate, seat in taken:
+                gate.bound.give_back(seat)
+            raise
+        return admitted
+
+
+def _leave(gate: Gate) -> _Leave:
+    return gate.name, gate.bound.record.generation
+
+
+def _gates(dependency: Gate | Fallback[Any]) -> tuple[Gate, ...]:
+    return dependency.gates if isinstance(dependency, Fallback) else (dependency,)
+
+
+def _dependency(value: Any, mention: Callable[[str], Circuit]) -> Gate | Fallback[Any]:
+    if isinstance(value, str):
+        return mention(value)
+    found = value if isinstance(value, Gate | Fallback) else gate_of(value)
+    if isinstance(found, Gate | Fallback):
+        return found
+    raise ConfigurationError("dependency", value, _ALLOWED)

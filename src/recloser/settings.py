@@ -1,0 +1,61 @@
+"""Settings of a toolkit: what ``configure`` was given, else the environment, else the defaults."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from recloser.core.policy import Mode, check_name
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from recloser.backends import Backend
+
+__all__ = ["Settings"]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Where facts are shared, and what is done with them.
+
+    Attributes:
+        backend: a URL, or a backend.
+        namespace: circuits of different namespaces do not know of each other.
+        mode: turns every circuit down to at most this.
+    """
+
+    backend: str | Backend
+    namespace: str
+    mode: Mode
+
+    def __post_init__(self) -> None:
+        check_name("namespace", self.namespace)
+
+    @classmethod
+    def layered(
+        cls,
+        backend: str | Backend | None = None,
+        namespace: str | None = None,
+        mode: Mode | str | None = None,
+        environment: Mapping[str, str] = os.environ,
+    ) -> Settings:
+        """The settings: what is given here first, then ``RECLOSER_BACKEND``, ``_NAMESPACE``, ``_MODE``, then the defaults.
+
+        Raises:
+            ConfigurationError: for an impossible value, naming where it was written.
+        """
+
+        def first(key: str, given: object, default: str) -> tuple[str, object]:
+            variable = f"RECLOSER_{key.upper()}"
+            if given is not None:
+                return key, given
+            return (variable, environment[variable]) if environment.get(variable) else (key, default)
+
+        chosen = backend if backend is not None else environment.get("RECLOSER_BACKEND") or "memory://"
+        return cls(
+            backend=chosen,
+            namespace=check_name(*first("namespace", namespace, "recloser")),
+            mode=Mode.parse(*first("mode", mode, Mode.ENFORCE)),
+        )

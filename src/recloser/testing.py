@@ -1,0 +1,129 @@
+"""For tests of your own: a clock that only you move, and a toolkit on it that you can trip and heal."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import threading
+from typing import TYPE_CHECKING
+
+from recloser.backends.memory import MemoryBackend
+from recloser.core import machine
+from recloser.core.duration import Duration, parse_duration
+from recloser.core.policy import Mode
+from recloser.default import DEFAULT
+from recloser.engine import Engine
+from recloser.errors import ConfigurationError
+from recloser.settings import Settings
+from recloser.toolkit import Recloser
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from recloser.backends import Backend
+
+__all__ = ["ManualClock", "Sandbox"]
+
+_NANO = 1_000_000_000
+
+
+class ManualClock:
+    """A clock that stands still until it is moved, and then calls everybody whose time has come, in order.
+
+    Args:
+        start: seconds that it begins with; ``time()`` shows the same number as Unix time.
+
+    >>> clock = ManualClock()
+    >>> clock.advance("15m")
+    >>> clock.now()
+    900.0
+    """
+
+    def __init__(self, start: float = 0.0) -> None:
+        self._nanos = round(start * _NANO)
+        self._lock = threading.Lock()
+        self._order = itertools.count()
+        self._alarms: list[tuple[float, int, Callable[[], object]]] = []
+
+    def now(self) -> float:
+        """Seconds on this clock."""
+        return round(self._nanos / _NANO, 6)
+
+    def time(self) -> float:
+        """The same as Unix time, in seconds."""
+        return self.now()
+
+    def jitter(self) -> float:
+        """Nothing: a test is told exact times."""
+        return 0.0
+
+    def advance(self, by: Duration) -> None:
+        """Moves the clock, and does on the way what is due.
+
+        Args:
+            by: seconds, or a duration such as ``"15m"``.
+
+        Raises:
+            ConfigurationError: for something that is not a duration, or negative.
+        """
+        try:
+            seconds = parse_duration(by)
+        except ValueError:
+            seconds = -1.0
+        if seconds < 0:
+            raise ConfigurationError("by", by, 'seconds, or a duration such as "15m"; a clock does not go back')
+        target = self._nanos + round(seconds * _NANO)
+        while True:
+            with self._lock:
+                if not self._alarms or round(self._alarms[0][0] * _NANO) > target:
+                    self._nanos = max(self._nanos, target)
+                    return
+                when, _, callback = heapq.heappop(self._alarms)
+                self._nanos = max(self._nanos, round(when * _NANO))
+            callback()
+
+    def call_at(self, when: float, callback: Callable[[], object]) -> Callable[[], None]:
+        """Calls ``callback`` once the clock reaches ``when``; returns a function that takes the request back."""
+        alarm = (when, next(self._order), callback)
+        with self._lock:
+            heapq.heappush(self._alarms, alarm)
+
+        def cancel() -> None:
+            with self._lock:
+                if alarm in self._alarms:
+                    self._alarms.remove(alarm)
+                    heapq.heapify(self._alarms)
+
+        return cancel
+
+
+class Sandbox(Recloser):
+    """A toolkit for one test: a memory backend of its own, on a clock that only the test moves.
+
+    Args:
+        backend: another backend to test on; a fresh memory backend by default.
+
+    Attributes:
+        clock: the clock; ``clock.advance("15m")`` moves it.
+        events: everything that happened, the latest last.
+    """
+
+    def __init__(self, backend: Backend | None = None) -> None:
+        manual = ManualClock()
+        settings = Settings(backend or MemoryBackend(clock=manual), "recloser", Mode.ENFORCE)
+        self._engine = Engine(settings, manual, DEFAULT.written())
+        self._clock = manual
+
+    @property
+    def clock(self) -> ManualClock:
+        """The clock; nothing moves until you move it."""
+        return self._clock
+
+    def trip(self, name: str, *, reason: str = "tripped by a test") -> None:
+        """Trips a circuit as if its threshold had been crossed; one that is OPEN or PAUSED already stays as it is."""
+        policy = self.engine.replica(name).policy
+        self.engine.operate(name, lambda facts: machine.trip(policy, facts, reason))
+
+    def heal(self, name: str) -> None:
+        """Closes a circuit, as an operator would."""
+        self.resume(name, by="test")

@@ -1,0 +1,315 @@
+"""The toolkit: one backend, the circuits on it, and what operators do with them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, overload
+
+from recloser.circuit import Circuit, Snapshot
+from recloser.clock import SystemClock
+from recloser.core import machine
+from recloser.core.duration import Duration, parse_duration
+from recloser.core.policy import Mode, Policy, check_name
+from recloser.engine import Engine
+from recloser.errors import ConfigurationError
+from recloser.fallback import Fallback
+from recloser.registry import Registry, caller
+from recloser.reports import EventLog, Explanation, Status
+from recloser.requires import Requirement
+from recloser.rules import ErrorTypes, Rules
+from recloser.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+    from typing import Unpack
+
+    from recloser.backends import Backend
+    from recloser.clock import Clock
+    from recloser.core.events import Event
+    from recloser.core.outcome import Outcome
+    from recloser.core.policy import Thresholds
+    from recloser.gate import Gate
+    from recloser.registry import Dependent
+    from recloser.replica import Replica
+
+__all__ = ["Recloser"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T")
+
+
+class Recloser:
+    """Circuits that share one backend. The functions of the package act on one of these; a second fleet makes its own.
+
+    Args:
+        backend: a URL such as ``"memory://"``, or a backend.
+        namespace: circuits of different namespaces do not know of each other.
+        clock: the time to live by; the computer's by default.
+        mode: turns every circuit down to at most this: ``"observe"`` rejects nothing, ``"off"`` counts nothing.
+
+    Raises:
+        ConfigurationError: for an impossible value, naming it and what is allowed.
+    """
+
+    def __init__(
+        self,
+        backend: str | Backend = "memory://",
+        *,
+        namespace: str = "recloser",
+        clock: Clock | None = None,
+        mode: Mode | str = Mode.ENFORCE,
+    ) -> None:
+        self._engine = Engine(
+            Settings(backend, namespace, Mode.parse("mode", mode)), clock or SystemClock(), Registry()
+        )
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({type(self.engine.backend).__name__}, namespace={self.namespace!r})"
+
+    @property
+    def engine(self) -> Engine:
+        """What does the work, for the package's own use."""
+        return self._engine
+
+    @property
+    def namespace(self) -> str:
+        """The namespace of its circuits."""
+        return self.engine.settings.namespace
+
+    @property
+    def mode(self) -> Mode:
+        """What every circuit is turned down to at most."""
+        return self.engine.settings.mode
+
+    @property
+    def clock(self) -> Clock:
+        """The time it lives by."""
+        return self.engine.clock
+
+    # -- what is built on it --------------------------------------------------------------------------------------------------
+
+    def circuit(
+        self,
+        name: str,
+        policy: Policy | None = None,
+        *,
+        classify: Callable[[Any], Outcome | None] | None = None,
+        failure: ErrorTypes = (),
+        ignore: ErrorTypes = (),
+        failure_if: Callable[[Any], object] | None = None,
+        min_items: int | None = None,
+        min_bytes: int | None = None,
+        progress: Callable[[Any], object] | None = None,
+        stream: bool = False,
+        **thresholds: Unpack[Thresholds],
+    ) -> Circuit:
+        """A circuit: a decorator for calls to a provider, a context manager, and a place to report outcomes by hand.
+
+        The same name is the same circuit everywhere. A mention without thresholds takes the policy given elsewhere.
+
+        Args:
+            name: the circuit's name, usually the provider's.
+            policy: when it trips and how it comes back; see :class:`~recloser.Policy`.
+            classify: your own rule, exception to :class:`~recloser.Outcome`, or to None to let the general one decide.
+            failure: exception types that are failures whatever the general rule says.
+            ignore: exception types that count for neither side.
+            failure_if: a predicate on the result; a true answer makes the call a failure although nothing was raised.
+            min_items: a stream that ends with fewer items is a failure.
+            min_bytes: a stream that ends with fewer bytes is a failure.
+            progress: a predicate that tells real items of a stream from keep-alives.
+            stream: the calls return streams, connections or context managers, which end later.
+            **thresholds: single fields of the policy.
+
+        Raises:
+            ConfigurationError: for an impossible value, or another policy than the one given elsewhere.
+        """
+        rules = Rules.build(
+            check_name("name", name),
+            classify=classify,
+            failure=failure,
+            ignore=ignore,
+            failure_if=failure_if,
+            min_items=min_items,
+            min_bytes=min_bytes,
+            progress=progress,
+        )
+        declared = _policy_of(policy, thresholds)
+        if declared is not None:
+            self._declare(name, declared)
+        return self._mention(Circuit(name, rules, self._replica, policy=declared, stream=stream))
+
+    # A circuit can be called, as any decorator can; as a provider it stands for its name.
+    @overload
+    def fallback(self, *providers: str | Circuit) -> Fallback[str]: ...  # type: ignore[overload-overlap]
+    @overload
+    def fallback(self, *providers: Callable[P, R]) -> Fallback[Callable[P, R]]: ...
+    @overload
+    def fallback(self, **named: T) -> Fallback[T]: ...
+    @overload
+    def fallback(self, *providers: Any, **named: Any) -> Fallback[Any]: ...
+    def fallback(self, *providers: Any, **named: Any) -> Fallback[Any]:
+        """Providers in order of preference; a decorator that moves a call to the next one when one is paused or fails.
+
+        Args:
+            *providers: names of circuits, circuits, or callables decorated with one.
+            **named: clients by the name of their circuit.
+
+        Raises:
+            ConfigurationError: without a provider, with one twice, or with something that is none of these.
+        """
+        return Fallback(providers, named, self.circuit, self._depend)
+
+    def requires(self, *dependencies: Any) -> Requirement:
+        """Dependencies that a function must not run without; a decorator that raises PausedError before it does.
+
+        Args:
+            *dependencies: names of circuits, circuits, fallbacks, or callables decorated with either.
+
+        Raises:
+            ConfigurationError: without a dependency, or with something that is none of these.
+        """
+        return Requirement(dependencies, self.circuit, self._depend)
+
+    # Where the default toolkit, which decorators were written for before it was there, does more.
+
+    def _declare(self, name: str, policy: Policy) -> None:
+        self.engine.declare(name, policy, caller()[0])
+
+    def _depend(self, dependent: Dependent) -> None:
+        self.engine.registry.depend(dependent)
+
+    def _mention(self, circuit: Circuit) -> Circuit:
+        return circuit
+
+    def _replica(self, gate: Gate) -> Replica:
+        return self.engine.replica(gate.name)
+
+    # -- operators ------------------------------------------------------------------------------------------------------------
+
+    def pause(self, name: str, *, reason: str, by: str, for_: Duration | None = None) -> tuple[str, ...]:
+        """Pauses circuits until they are resumed, or for a while, after which they are tested.
+
+        Args:
+            name: a circuit, or a glob such as ``"azure-*"`` over the known ones.
+            reason: why, for everyone who asks.
+            by: who.
+            for_: how long; None until somebody resumes it.
+
+        Returns:
+            The names of the circuits that were paused.
+
+        Raises:
+            ConfigurationError: for an impossible value, or a glob that no circuit matches.
+        """
+        _said("reason", reason)
+        _said("by", by)
+        length = None if for_ is None else _length(for_)
+        return self.engine.operate(name, lambda facts: machine.pause(facts, reason, by, length))
+
+    def resume(self, name: str, *, by: str) -> tuple[str, ...]:
+        """Closes circuits, with an empty window.
+
+        Args:
+            name: a circuit, or a glob over the known ones.
+            by: who.
+
+        Returns:
+            The names of the circuits that were meant, resumed now or closed before.
+
+        Raises:
+            ConfigurationError: for an impossible value, or a glob that no circuit matches.
+        """
+        _said("by", by)
+        return self.engine.operate(name, lambda facts: machine.resume(facts, by))
+
+    def status(self) -> Status:
+        """Every known circuit's snapshot, and where they are kept."""
+        engine = self.engine
+        return Status(
+            {name: Snapshot.of(engine.replica(name)) for name in engine.names()},
+            type(engine.backend).__name__,
+            self.namespace,
+            self.mode,
+            {each.name: each.current for each in engine.registry.dependents if isinstance(each, Fallback)},
+        )
+
+    def explain(self, name: str) -> Explanation:
+        """Why a circuit is in its state: the rule, the counts, the errors, and what happens next and when.
+
+        Raises:
+            ConfigurationError: for a name that is not known.
+        """
+        engine = self.engine
+        if name not in engine.names():
+            raise ConfigurationError("name", name, "one of " + (", ".join(engine.names()) or "none so far"))
+        return Explanation.of(engine.replica(name), engine.registry.affects(name), self.clock.time())
+
+    # -- events and life ------------------------------------------------------------------------------------------------------
+
+    @property
+    def events(self) -> EventLog:
+        """What happened, the latest last."""
+        return EventLog(self.engine.backend.events)
+
+    def listen(self, listener: Callable[[Event], object]) -> Callable[[], None]:
+        """Calls ``listener`` with every event that this process brings about; what it raises is logged and goes no further.
+
+        Returns:
+            A function that ends it.
+        """
+        return self.engine.listeners.add(listener)
+
+    def ready(self, timeout: Duration = "5s") -> bool:
+        """Waits for the first word from the fleet and says whether it came; a backend in this process is always ready."""
+        _length(timeout)
+        return self.engine.backend.inline
+
+    async def aready(self, timeout: Duration = "5s") -> bool:  # noqa: ASYNC109 - the contract of the design
+        """The same for async code."""
+        return self.ready(timeout)
+
+    def close(self) -> None:
+        """Delivers what is pending and lets go of everything."""
+        self.engine.courier.close()
+
+    async def aclose(self) -> None:
+        """The same for async code."""
+        self.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _policy_of(policy: Policy | None, thresholds: Thresholds) -> Policy | None:
+    """The policy that a mention gives: none, a whole one, single fields, or a whole one with fields replaced."""
+    if policy is not None and not isinstance(policy, Policy):
+        raise ConfigurationError("policy", policy, "a Policy, or thresholds by keyword")
+    if not thresholds:
+        return policy
+    return (
+        Policy(**Policy.checked(dict(thresholds)))
+        if policy is None
+        else replace(policy, **Policy.checked(dict(thresholds)))
+    )
+
+
+def _said(key: str, value: object) -> None:
+    if not isinstance(value, str) or not value.strip():
+        raise ConfigurationError(key, value, "a text that is not empty")
+
+
+def _length(value: object) -> float:
+    try:
+        seconds = parse_duration(value)
+    except ValueError:
+        seconds = 0.0
+    if seconds <= 0:
+        raise ConfigurationError("for_", value, 'a duration longer than 0, in seconds or like "90s", "5m", "1h30m"')
+    return seconds

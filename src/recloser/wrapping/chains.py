@@ -1,0 +1,313 @@
+"""One call tried on one provider after another: the same loop for each calling style, over the rules in ``Tries``."""
+
+from __future__ import annotations
+
+from types import AsyncGeneratorType, CoroutineType, GeneratorType
+from typing import TYPE_CHECKING, Any
+
+import wrapt
+
+from recloser.wrapping.proxies import FollowedProxy
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+
+    from recloser.providers import Tries
+
+__all__ = ["Chain"]
+
+
+class Chain:
+    """One call on its way through the providers.
+
+    Args:
+        tries: which provider is next.
+        ways: provider name to what calls the decorated function with that provider.
+        bound: how many arguments come before the provider: 1 in methods, else 0.
+        args: the caller's arguments.
+        kwargs: the caller's keyword arguments.
+    """
+
+    __slots__ = ("_after", "_before", "_kwargs", "_tries", "_ways")
+
+    def __init__(
+        self,
+        tries: Tries,
+        ways: Mapping[str, Callable[..., Any]],
+        bound: int,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> None:
+        self._tries = tries
+        self._ways = ways
+        self._before, self._after = args[:bound], args[bound:]
+        self._kwargs = kwargs
+
+    def _start(self) -> Any:
+        """Calls the function with the next provider; what that raises for want of one is not an error of the function."""
+        provider = self._tries.provider
+        return self._ways[provider.name](*self._before, provider.value, *self._after, **self._kwargs)
+
+    @property
+    def tries(self) -> Tries:
+        """The tries of this call."""
+        return self._tries
+
+    def moves_on(self, error: BaseException) -> bool:
+        """Whether ``error`` sends the call to the next provider; if not, it is made ready to be raised to the caller."""
+        if self._tries.moves_on(error):
+            return True
+        _hide_own_frames(error)
+        return False
+
+    def run(self) -> Any:
+        """For functions that return; what they return may still turn out to be awaited or iterated."""
+        tries = self._tries
+        while True:
+            tries.next()
+            try:
+                with tries:
+                    result = self._start()
+            except BaseException as error:
+                if not self.moves_on(error):
+                    raise
+                continue
+            if not tries.refused():
+                return self._follow(result)
+
+    async def run_async(self, started: Any = None) -> Any:
+        """For coroutine functions; ``started`` is the first try when it was made already."""
+        tries = self._tries
+        while True:
+            if started is None:
+                tries.next()
+            try:
+                with tries:
+                    result = await (self._start() if started is None else started)
+            except BaseException as error:
+                if not self.moves_on(error):
+                    raise
+                started = None
+                continue
+            started = None
+            if not tries.refused():
+                return self._follow(result)
+
+    def iterate(self, started: Any = None) -> Generator[Any, Any, Any]:
+        """For generator functions: the next provider takes over only while nothing was yielded."""
+        tries = self._tries
+        item: Any
+        while True:
+            if started is None:
+                tries.next()
+            try:
+                with tries:
+                    stream = self._start() if started is None else started
+                    started = None
+                    item = next(stream)
+            except StopIteration as stop:
+                if tries.refused():
+                    continue
+                return stop.value
+            except BaseException as error:
+                started = None
+                if not self.moves_on(error):
+                    raise
+                continue
+            break
+        try:
+            while True:
+                try:
+                    resume, value = stream.send, (yield item)
+                except GeneratorExit:
+                    stream.close()
+                    raise
+                except BaseException as thrown:  # noqa: BLE001 - thrown in by the reader, and meant for the stream
+                    resume, value = stream.throw, thrown
+                item = resume(value)
+        except StopIteration as stop:
+            return stop.value
+        except BaseException as error:
+            _hide_own_frames(error)
+            raise
+
+    async def iterate_async(self, started: Any = None) -> AsyncGenerator[Any, Any]:
+        """The same for async generator functions."""
+        tries = self._tries
+        item: Any
+        while True:
+            if started is None:
+                tries.next()
+            try:
+                with tries:
+                    stream = self._start() if started is None else started
+                    started = None
+                    item = await anext(stream)
+            except StopAsyncIteration:
+                if tries.refused():
+                    continue
+                return
+            except BaseException as error:
+                started = None
+                if not self.moves_on(error):
+                    raise
+                continue
+            break
+        try:
+            while True:
+                try:
+                    resume, value = stream.asend, (yield item)
+                except GeneratorExit:
+                    await stream.aclose()
+                    raise
+                except BaseException as thrown:  # noqa: BLE001 - thrown in by the reader, and meant for the stream
+                    resume, value = stream.athrow, thrown
+                item = await resume(value)
+        except StopAsyncIteration:
+            return
+        except BaseException as error:
+            _hide_own_frames(error)
+            raise
+
+    def _follow(self, result: Any) -> Any:
+        """What was returned may fail later, and while it has given nothing yet, the next provider can take over."""
+        cls = type(result)
+        if cls is CoroutineType:
+            return self.run_async(result)
+        if cls is GeneratorType:
+            return self.iterate(result)
+        if cls is AsyncGeneratorType:
+            return self.iterate_async(result)
+        if issubclass(cls, FollowedProxy):
+            return _fail_over(self, result)
+        return result
+
+
+class _FailOver(wrapt.BaseObjectProxy[Any]):
+    """Stands in for a stream that can still be swapped for the next provider's, as long as it has given nothing."""
+
+    _self_chain: Chain
+    _self_begun: bool
+
+    def __init__(self, chain: Chain, wrapped: Any) -> None:
+        super().__init__(wrapped)
+        self._self_chain = chain
+        self._self_begun = False
+
+    def _self_stays(self, error: BaseException) -> bool:
+        """Whether ``error`` is for the reader; otherwise the next provider's stream is wanted."""
+        if self._self_begun:
+            return True
+        if isinstance(error, StopIteration | StopAsyncIteration):
+            return not self._self_chain.tries.refused()
+        return not self._self_chain.moves_on(error)
+
+
+class _Next:
+    def __iter__(self: Any) -> Any:
+        return self
+
+    def __next__(self: Any) -> Any:
+        while True:
+            try:
+                with self._self_chain.tries:
+                    item = next(self.__wrapped__)
+            except BaseException as error:
+                if self._self_stays(error):
+                    raise
+            else:
+                self._self_begun = True
+                return item
+            self.__wrapped__ = self._self_chain.run()
+
+
+class _AsyncNext:
+    def __aiter__(self: Any) -> Any:
+        return self
+
+    async def __anext__(self: Any) -> Any:
+        while True:
+            try:
+                with self._self_chain.tries:
+                    item = await anext(self.__wrapped__)
+            except BaseException as error:
+                if self._self_stays(error):
+                    raise
+            else:
+                self._self_begun = True
+                return item
+            self.__wrapped__ = await _settled(self._self_chain.run())
+
+
+class _Enters:
+    def __enter__(self: Any) -> Any:
+        while True:
+            try:
+                with self._self_chain.tries:
+                    entered = self.__wrapped__.__enter__()
+            except BaseException as error:
+                if self._self_stays(error):
+                    raise
+            else:
+                self._self_begun = True
+                return entered
+            self.__wrapped__ = self._self_chain.run()
+
+    def __exit__(self: Any, *error: object) -> Any:
+        return self.__wrapped__.__exit__(*error)
+
+
+class _AsyncEnters:
+    async def __aenter__(self: Any) -> Any:
+        while True:
+            try:
+                with self._self_chain.tries:
+                    entered = await self.__wrapped__.__aenter__()
+            except BaseException as error:
+                if self._self_stays(error):
+                    raise
+            else:
+                self._self_begun = True
+                return entered
+            self.__wrapped__ = await _settled(self._self_chain.run())
+
+    async def __aexit__(self: Any, *error: object) -> Any:
+        return await self.__wrapped__.__aexit__(*error)
+
+
+class _Awaits:
+    def __await__(self: Any) -> Any:
+        return self._self_chain.run_async(self.__wrapped__).__await__()
+
+
+_PROTOCOLS: dict[str, type] = {
+    "__next__": _Next,
+    "__anext__": _AsyncNext,
+    "__enter__": _Enters,
+    "__aenter__": _AsyncEnters,
+    "__await__": _Awaits,
+}
+_classes: dict[frozenset[str], type[_FailOver]] = {}
+
+
+def _fail_over(chain: Chain, followed: FollowedProxy) -> Any:
+    wrapped = type(followed.__wrapped__)
+    protocols = frozenset(name for name in _PROTOCOLS if hasattr(wrapped, name))
+    cls = _classes.get(protocols)
+    if cls is None:
+        bases = [mixin for name, mixin in _PROTOCOLS.items() if name in protocols]
+        cls = _classes[protocols] = type("FailOverProxy", (*bases, _FailOver), {})
+    return cls(chain, followed)
+
+
+async def _settled(result: Any) -> Any:
+    return await result if type(result) is CoroutineType else result
+
+
+def _hide_own_frames(error: BaseException) -> None:
+    """The error passes through several functions of ours; its traceback need not."""
+    traceback = error.__traceback__
+    while traceback is not None and traceback.tb_frame.f_globals.get("__name__", "").startswith("recloser."):
+        traceback = traceback.tb_next
+    if traceback is not None:
+        error.__traceback__ = traceback

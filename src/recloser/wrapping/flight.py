@@ -1,0 +1,187 @@
+"""A flight: one call whose end comes after its return, because it handed out a stream, a connection or something to await."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
+
+from recloser.errors import DeadlineError, RefusedResultError
+from recloser.wrapping.deadlines import Deadline
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from recloser.gate import Gate
+    from recloser.replica import Permit
+
+__all__ = ["Flight"]
+
+_NO_DEADLINE: AbstractContextManager[object] = nullcontext()
+
+
+class Flight:
+    """One call from leave to settlement, which happens exactly once, whoever comes first.
+
+    Its length is the time spent waiting for the provider; the time that the reader of a stream takes between items is not
+    the provider's.
+
+    Args:
+        gate: the mention of the circuit it belongs to.
+        permit: the leave it was given.
+        waited: seconds already spent waiting.
+
+    Attributes:
+        holders: how many proxies and generators there are that can end it.
+        last_error: what it was settled with, if that was an error.
+    """
+
+    __slots__ = (
+        "_asked",
+        "_quiet_since",
+        "bytes",
+        "gate",
+        "holders",
+        "items",
+        "last_error",
+        "permit",
+        "settled",
+        "waited",
+    )
+
+    def __init__(self, gate: Gate, permit: Permit, waited: float = 0.0) -> None:
+        self.gate = gate
+        self.permit = permit
+        self.waited = waited
+        self.items = 0
+        self.bytes = 0
+        self.settled = False
+        self.holders = 0
+        self.last_error: BaseException | None = None
+        self._asked: float | None = None
+        self._quiet_since = 0.0
+
+    # -- waiting for items ----------------------------------------------------------------------------------------------------
+
+    @property
+    def watched(self) -> bool:
+        """Whether items must be looked at one by one."""
+        return self.permit.watched or self.gate.counts_items
+
+    def ask(self) -> None:
+        """An item is asked for: from now on the provider is waited for."""
+        self._asked = self.permit.now()
+
+    def deadline(self, *, opening: bool = False) -> AbstractContextManager[object]:
+        """The deadline of what is waited for, whichever of the policy's three comes first.
+
+        Args:
+            opening: whether the call has not returned yet, so that what it returns may not be a stream at all.
+        """
+        policy, silence = self.permit.policy, self.waited - self._quiet_since
+        ends: list[tuple[float, str, float]] = []
+        if policy.timeout is not None:
+            ends.append((policy.timeout - self.waited, "timeout", policy.timeout))
+        if self.items == 0:
+            if policy.first_item is not None and (self.gate.stream or not opening):
+                ends.append((policy.first_item - self.waited, "first_item", policy.first_item))
+        elif policy.idle is not None:
+            ends.append((policy.idle - silence, "idle", policy.idle))
+        if not ends:
+            return _NO_DEADLINE
+        left, which, length = min(ends)
+        return Deadline(self.gate.name, self.permit, which, length, left)
+
+    def got(self, item: object) -> None:
+        """An item came."""
+        self._stop_waiting()
+        rules = self.gate.rules
+        if rules.progress is not None and not rules.progress(item):
+            return
+        self._judge_silence()
+        self.items += 1
+        self._quiet_since = self.waited
+        if rules.min_bytes is not None:
+            self.bytes += len(item) if isinstance(item, bytes | bytearray | memoryview | str) else 0
+
+    def answered(self) -> None:
+        """What was waited for came, and is not an item."""
+        self._stop_waiting()
+
+    def _stop_waiting(self) -> None:
+        if self._asked is not None:
+            self.waited += self.permit.now() - self._asked
+            self._asked = None
+
+    def _judge_silence(self) -> None:
+        """A sync stream cannot be interrupted: an item that came too late is handed on, and counted as a failure."""
+        policy, silence = self.permit.policy, self.waited - self._quiet_since
+        which, length = ("first_item", policy.first_item) if self.items == 0 else ("idle", policy.idle)
+        if length is not None and silence > length:
+            self._settle(DeadlineError(self.gate.name, which, length))
+
+    # -- settling -------------------------------------------------------------------------------------------------------------
+
+    def land(self) -> None:
+        """The stream is exhausted, or what was entered was left in order: judge what came."""
+        self._stop_waiting()
+        rules = self.gate.rules
+        why = ""
+        if rules.min_items is not None and self.items < rules.min_items:
+            why = f"the stream ended after {self.items} items, at least {rules.min_items} were expected"
+        elif rules.min_bytes is not None and self.bytes < rules.min_bytes:
+            why = f"the stream ended after {self.bytes} bytes, at least {rules.min_bytes} were expected"
+        if why:
+            self.refuse(RefusedResultError(why))
+        else:
+            self.succeed()
+
+    def succeed(self) -> None:
+        """It ended well."""
+        if not self.settled:
+            self.settled = True
+            self.gate.succeed(self.permit, self.waited, self.permit.now())
+
+    def refuse(self, error: RefusedResultError) -> None:
+        """It ended with something that a rule calls a failure."""
+        if not self.settled:
+            self.settled = True
+            self.last_error = error
+            self.gate.refuse(self.permit, error)
+
+    def crash(self, error: BaseException) -> None:
+        """It ended with ``error``."""
+        self._stop_waiting()
+        self._settle(error)
+
+    def leave(self) -> None:
+        """The application ended it before it was over."""
+        self._stop_waiting()
+        if not self.settled:
+            self.settled = True
+            self.gate.ignore(self.permit, self.waited)
+
+    def hung_up(self, error: BaseException) -> None:
+        """Reading from a connection raised; only a failure ends it, it may be read again after a cancellation."""
+        self._stop_waiting()
+        if self.gate.rules.judge(error).is_failure:
+            self._settle(error)
+
+    def let_go(self) -> None:
+        """One of those who could have ended it is gone; when it was the last, the application has left."""
+        self.holders -= 1
+        if self.holders == 0:
+            self.leave()
+
+    def _settle(self, error: BaseException) -> None:
+        if not self.settled:
+            self.settled = True
+            self.last_error = error
+            self.gate.fail(self.permit, self.waited, error)
+
+    def judged(self, result: Any) -> bool:
+        """Whether ``failure_if`` was asked about ``result`` and called it a failure, which settles the flight."""
+        rule = self.gate.rules.failure_if
+        if rule is None or not rule(result):
+            return False
+        self.refuse(RefusedResultError("failure_if called the result a failure", result))
+        return True

@@ -1,0 +1,74 @@
+"""What a call returned decides what becomes of it, because ``iscoroutinefunction`` lies about half of the real SDKs.
+
+A coroutine, a generator and a future are followed to their end by themselves; a stream object, a connection and a context manager
+when the circuit was told so (``stream=True``), through a proxy that keeps every protocol the object has.
+"""
+
+from __future__ import annotations
+
+from types import AsyncGeneratorType, CoroutineType, GeneratorType
+from typing import TYPE_CHECKING, Any
+
+from recloser.wrapping.proxies import follow_object, is_followable
+from recloser.wrapping.streams import drive, drive_async
+
+if TYPE_CHECKING:
+    from recloser.wrapping.flight import Flight
+
+__all__ = ["follow"]
+
+_PLAIN_CLASSES = 256
+"""So many classes of plain results are remembered for each mention; more than that would be made on the fly."""
+_DRIVEN = (CoroutineType, GeneratorType, AsyncGeneratorType)
+
+
+def follow(flight: Flight, result: Any) -> Any:
+    """``result``, or what stands in for it until the flight is settled."""
+    gate = flight.gate
+    cls = type(result)
+    if cls in _DRIVEN:
+        flight.holders += 1
+    if cls is CoroutineType:
+        return finish(flight, result)
+    if cls is GeneratorType:
+        return drive(gate, result, flight)
+    if cls is AsyncGeneratorType:
+        return drive_async(gate, result, flight)
+    if callable(getattr(cls, "add_done_callback", None)) and not (gate.stream and hasattr(cls, "__next__")):
+        result.add_done_callback(lambda future: _done(flight, future))
+        return result
+    if is_followable(cls, stream=gate.stream):
+        return follow_object(flight, result, finish)
+    if gate.rules.failure_if is None and not gate.stream and len(gate.plain) < _PLAIN_CLASSES:
+        gate.plain.add(result.__class__)
+    if not flight.judged(result):
+        flight.succeed()
+    return result
+
+
+async def finish(flight: Flight, awaitable: Any) -> Any:
+    """Awaits what the call returned, within the deadline, and follows what comes of it."""
+    flight.ask()
+    try:
+        if flight.permit.bounded:
+            with flight.deadline(opening=True):
+                result = await awaitable
+        else:
+            result = await awaitable
+    except BaseException as error:
+        flight.crash(error)
+        raise
+    flight.answered()
+    return follow(flight, result)
+
+
+def _done(flight: Flight, future: Any) -> None:
+    """A future is done, on whatever thread that happened."""
+    if future.cancelled():
+        flight.leave()
+        return
+    error = future.exception()
+    if error is not None:
+        flight.crash(error)
+    elif not flight.judged(future.result()):
+        flight.succeed()

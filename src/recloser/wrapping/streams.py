@@ -1,0 +1,99 @@
+"""Generators, sync and async, followed item by item to their end.
+
+They ask for leave when their first item is asked for: nothing of a generator runs before that, and one that is never started has
+no clean-up either.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from recloser.wrapping.flight import Flight
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Generator
+
+    from recloser.gate import Gate
+
+__all__ = ["async_generator_call", "drive", "drive_async", "generator_call"]
+
+
+def generator_call(gate: Gate, function: Callable[..., Generator[Any, Any, Any]]) -> Callable[..., Any]:
+    """A generator function behind ``gate``."""
+
+    def call(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+        return drive(gate, function(*args, **kwargs))
+
+    return call
+
+
+def async_generator_call(gate: Gate, function: Callable[..., AsyncGenerator[Any, Any]]) -> Callable[..., Any]:
+    """An async generator function behind ``gate``."""
+
+    def call(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
+        return drive_async(gate, function(*args, **kwargs))
+
+    return call
+
+
+def drive(gate: Gate, stream: Generator[Any, Any, Any], flight: Flight | None = None) -> Generator[Any, Any, Any]:
+    """``stream`` with everything a generator can do (send, throw, close, a return value), settled when it ends."""
+    flight = flight or Flight(gate, gate.replica.permit or gate.acquire())
+    result: Any = None
+    try:
+        if not flight.watched:
+            result = yield from stream
+        else:
+            resume, value = stream.send, None
+            while True:
+                flight.ask()
+                try:
+                    item = resume(value)
+                except StopIteration as stop:
+                    result = stop.value
+                    break
+                flight.got(item)
+                try:
+                    resume, value = stream.send, (yield item)
+                except GeneratorExit:
+                    stream.close()
+                    raise
+                except BaseException as thrown:  # noqa: BLE001 - thrown in by the reader, and meant for the stream
+                    resume, value = stream.throw, thrown
+    except BaseException as error:
+        flight.crash(error)
+        raise
+    flight.land()
+    return result
+
+
+async def drive_async(
+    gate: Gate, stream: AsyncGenerator[Any, Any], flight: Flight | None = None
+) -> AsyncGenerator[Any, Any]:
+    """``stream`` with everything an async generator can do (asend, athrow, aclose), settled when it ends."""
+    flight = flight or Flight(gate, gate.replica.permit or gate.acquire())
+    watched = flight.watched
+    resume, value = stream.asend, None
+    try:
+        while True:
+            try:
+                if watched:
+                    flight.ask()
+                    with flight.deadline():
+                        item = await resume(value)
+                    flight.got(item)
+                else:
+                    item = await resume(value)
+            except StopAsyncIteration:
+                break
+            try:
+                resume, value = stream.asend, (yield item)
+            except GeneratorExit:
+                await stream.aclose()
+                raise
+            except BaseException as thrown:  # noqa: BLE001 - thrown in by the reader, and meant for the stream
+                resume, value = stream.athrow, thrown
+    except BaseException as error:
+        flight.crash(error)
+        raise
+    flight.land()
