@@ -23,7 +23,8 @@ _log = logging.getLogger("recloser")
 class Agenda:
     """Calls ``callback`` with a name when the time put down for that name has come.
 
-    A clock that can call back is asked to; with any other, one daemon thread waits, for as long as anything is put down.
+    A clock that can call back is asked to; with any other, one daemon thread waits, for as long as anything is put
+    down.
 
     Args:
         clock: whose time it is.
@@ -96,5 +97,5 @@ class Agenda:
                     continue
             try:
                 self._ring(name)
-            except Exception:
+            except Exception:  # noqa: BLE001 - logged; the thread is there for every other circuit too
                 _log.exception("%s could not move on by itself; the next call will do it", name)

@@ -112,7 +112,7 @@ class Circuit(Gate):
     def __repr__(self) -> str:
         return f"circuit({self.name!r})"
 
-    # -- decorating -----------------------------------------------------------------------------------------------------------
+    # -- decorating --------------------------------------------------------------------------------------------------
 
     def __call__(self, function: _F, /) -> _F:
         """``function`` protected by this circuit: a function, method, generator, coroutine function or any callable.
@@ -130,7 +130,7 @@ class Circuit(Gate):
             allowed = f"only with async code: a sync call cannot be interrupted, and {what!r} is one"
             raise ConfigurationError("timeout", self.declared.timeout, allowed)
 
-    # -- with -----------------------------------------------------------------------------------------------------------------
+    # -- with --------------------------------------------------------------------------------------------------------
 
     def __enter__(self) -> Self:
         self._check_timeout(possible=False, what="a 'with' block")
@@ -194,7 +194,7 @@ class Circuit(Gate):
         else:
             flight.crash(error)
 
-    # -- by hand --------------------------------------------------------------------------------------------------------------
+    # -- by hand -----------------------------------------------------------------------------------------------------
 
     def record_failure(
         self,

@@ -47,8 +47,8 @@ class Contained(Generic[_T]):
 class Listeners(Generic[_T]):
     """Functions that are told of things, in order, one thing at a time, and never under a lock.
 
-    The thread that tells first goes on until nothing is left to tell; what other threads, or the listeners themselves, bring
-    meanwhile waits its turn.
+    The thread that tells first goes on until nothing is left to tell; what other threads, or the listeners
+    themselves, bring meanwhile waits its turn.
     """
 
     def __init__(self) -> None:
@@ -86,7 +86,7 @@ class Listeners(Generic[_T]):
             try:
                 for listener in listeners:
                     listener(thing)
-            except BaseException:  # KeyboardInterrupt in a listener goes to whoever called, and telling goes on later
+            except BaseException:  # KeyboardInterrupt goes to whoever called; telling goes on with the next thing
                 with self._lock:
                     self._telling = False
                 raise

@@ -1,7 +1,8 @@
 """The default toolkit: the functions of the package are its methods.
 
-Decorators are written against it when modules are imported; it connects to nothing until the first call comes. ``configure`` gives it
-another engine, the pytest fixture does for the length of a test, and every decorator written before follows.
+Decorators are written against it when modules are imported; it connects to nothing until the first call comes.
+``configure`` gives it another engine, the pytest fixture does for the length of a test, and every decorator written
+before follows.
 """
 
 from __future__ import annotations
@@ -71,8 +72,8 @@ class DefaultRecloser(Recloser):
     ) -> Recloser:
         """Says where facts are shared and what is done with them; what is left out comes from the environment.
 
-        Call it once, when the application starts. Circuits that are in use already move to the new backend, and what they
-        had counted stays behind.
+        Call it once, when the application starts. Circuits that are in use already move to the new backend, and what
+        they had counted stays behind.
 
         Args:
             backend: a URL such as ``"memory://"``, or a backend; ``RECLOSER_BACKEND`` without it.

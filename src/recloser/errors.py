@@ -154,8 +154,8 @@ class DeadlineError(RecloserError, TimeoutError):
     def stalled(self) -> bool:
         """Whether it fired so late that this process must have stood still: nothing is known of the provider then.
 
-        A quarter of a second and a tenth of the length are allowed for: a busy event loop is that late, a provider is not
-        to blame for more.
+        A quarter of a second and a tenth of the length are allowed for: a busy event loop is that late, a provider is
+        not to blame for more.
         """
         return self.late > max(0.25, self.length / 10)
 

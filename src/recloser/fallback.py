@@ -34,8 +34,8 @@ _ALLOWED = "names of circuits, callables decorated with a circuit, or clients by
 class Fallback(Generic[T]):
     """Providers in order of preference. Made by :func:`recloser.fallback`.
 
-    As a decorator, it hands the provider to use to the function as its first argument (after ``self`` in methods), and callers
-    leave that argument out. Each provider is protected by its own circuit.
+    As a decorator, it hands the provider to use to the function as its first argument (after ``self`` in methods),
+    and callers leave that argument out. Each provider is protected by its own circuit.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Fallback(Generic[T]):
     def __repr__(self) -> str:
         return f"fallback({', '.join(repr(provider.name) for provider in self._providers)})"
 
-    # -- calling --------------------------------------------------------------------------------------------------------------
+    # -- calling -----------------------------------------------------------------------------------------------------
 
     # The two overlap where self could itself be a provider; then it is a function's, as it reads.
     @overload
@@ -112,12 +112,13 @@ class Fallback(Generic[T]):
 
         return begin
 
-    # -- choosing -------------------------------------------------------------------------------------------------------------
+    # -- choosing ----------------------------------------------------------------------------------------------------
 
     def choose(self) -> T:
         """The provider to use now, for a pipeline that is built once and then used for a while.
 
-        A provider that is being tested after a pause is chosen ``probes`` times per ``probe_timeout``, over the whole fleet.
+        A provider that is being tested after a pause is chosen ``probes`` times per ``probe_timeout``, over the whole
+        fleet.
 
         Raises:
             PausedError: when none is available.
@@ -175,7 +176,7 @@ class Fallback(Generic[T]):
 
 
 class FallbackFunction(Protocol[T_co, P, R_co]):
-    """What a function becomes when it is decorated with a fallback: called without the provider, and able to choose one."""
+    """A function decorated with a fallback: called without the provider, and able to choose one."""
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
         """Calls the function with the first provider that is available and does not fail."""

@@ -1,7 +1,7 @@
 """The gate of a circuit: where a call asks for leave, and where it settles.
 
-Decorated functions, ``with``, ``async with``, streams and outcomes recorded by hand all pass through the same two doors, ``acquire``
-and one of the settling methods.
+Decorated functions, ``with``, ``async with``, streams and outcomes recorded by hand all pass through the same two
+doors, ``acquire`` and one of the settling methods.
 """
 
 from __future__ import annotations

@@ -71,7 +71,7 @@ class Tries:
         failures_seen.reset(self._token)
 
     def moves_on(self, error: BaseException) -> bool:
-        """Whether ``error`` sends the call to the next provider: this one is paused, or its circuit counted a failure."""
+        """Whether ``error`` sends the call on: the provider is paused, or its circuit counted a failure."""
         provider = self.provider
         paused = isinstance(error, PausedError) and error.circuit == provider.name
         failed = isinstance(error, Exception) and any(gate.name == provider.name for gate, _ in self._seen)

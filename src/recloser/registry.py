@@ -37,8 +37,8 @@ class Registry:
     def copy(self) -> Registry:
         """Another registry that begins with the same entries."""
         other = Registry()
-        other._policies = dict(self._policies)
-        other._dependents = self._dependents.copy()
+        other._policies.update(self._policies)
+        other._dependents.update(self._dependents)
         return other
 
     def declare(self, name: str, policy: Policy, place: str) -> None:
@@ -49,8 +49,9 @@ class Registry:
         """
         known, where = self._policies.setdefault(name, (policy, place))
         if known != policy:
-            allowed = f"one policy for each circuit; {where} says {known} and {place} says otherwise"
-            raise ConfigurationError(f"circuit {name!r}", policy, allowed)
+            allowed = f"one policy for each circuit; {where} says {known}, {place} says otherwise"
+            key = f"circuit {name!r}"
+            raise ConfigurationError(key, policy, allowed)
 
     def policy(self, name: str) -> Policy:
         """The policy of a circuit; the default one when nothing was put down."""

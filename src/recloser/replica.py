@@ -1,9 +1,9 @@
 """The replica of a circuit: what one process knows of it, and what a call reads and settles.
 
-A call in a closed circuit reads one attribute, ``permit``, and when it succeeds counts on a counter that belongs to that permit.
-Everything else - open, half-open, paused, switched to another mode - leaves ``permit`` empty and takes the slow path through
-:meth:`Replica.acquire`. A permit belongs to one generation: when the circuit moves on, a late success counts on a counter that
-nobody reads any more.
+A call in a closed circuit reads one attribute, ``permit``, and when it succeeds counts on a counter that belongs to
+that permit. Everything else - open, half-open, paused, switched to another mode - leaves ``permit`` empty and takes
+the slow path through :meth:`Replica.acquire`. A permit belongs to one generation: when the circuit moves on, a late
+success counts on a counter that nobody reads any more.
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ class Replica:
         self._seats = itertools.count(1)
         courier.run(self)
 
-    # -- asking ---------------------------------------------------------------------------------------------------------------
+    # -- asking ------------------------------------------------------------------------------------------------------
 
     def acquire(self) -> Permit:
         """Leave to make one call.
@@ -255,7 +255,7 @@ class Replica:
         left = None if math.isinf(retry_after) else retry_after
         return PausedError(self.name, record.state, record.reason, record.by, self._since, left)
 
-    # -- settling -------------------------------------------------------------------------------------------------------------
+    # -- settling ----------------------------------------------------------------------------------------------------
 
     def succeed(self, permit: Permit, now: float) -> None:
         """Settles a success of a closed circuit once its bucket is over, and begins the next."""
@@ -314,7 +314,7 @@ class Replica:
         with self._lock:
             self._notes.append(delivery)
 
-    # -- what the courier does ------------------------------------------------------------------------------------------------
+    # -- what the courier does ---------------------------------------------------------------------------------------
 
     def collect(self, *, sweep: bool) -> tuple[Delivery, ...]:
         """Everything noted since the last time; with ``sweep``, what the present bucket holds so far as well."""

@@ -114,8 +114,10 @@ class Explanation:
         lines = [
             f"{shot.name} is {shot.state.name}" + (f" by {shot.by}: {shot.reason}" if shot.reason else ""),
             f"  trips at: {self.threshold}",
-            f"  in the window: {shot.calls} calls, {shot.failures} failures, {shot.slow} slow, "
-            f"{shot.ignored} ignored, {shot.rejected} rejected",
+            (
+                f"  in the window: {shot.calls} calls, {shot.failures} failures, {shot.slow} slow, "
+                f"{shot.ignored} ignored, {shot.rejected} rejected"
+            ),
             *(f"  seen {each.count}x: {each.label} ({each.kind}) {each.message}".rstrip() for each in self.errors),
             f"  next: {self.next}",
         ]
@@ -136,7 +138,7 @@ def _next(shot: Snapshot, policy: Policy, now: float) -> str:
 
 
 class EventLog(Sequence["Event"]):
-    """The events that the backend keeps, the latest last; a sequence that is read anew each time, and can be called with a limit."""
+    """The events that the backend keeps, the latest last: a sequence, and a function of how many are wanted."""
 
     def __init__(self, read: Callable[[int], list[Event]]) -> None:
         self._read = read

@@ -30,8 +30,8 @@ _admitted: ContextVar[set[_Leave] | None] = ContextVar("recloser_admitted", defa
 class Requirement:
     """Dependencies that work must not begin without. Made by :func:`recloser.requires`.
 
-    As a decorator, it raises PausedError before the function runs when a dependency is unavailable. While a circuit is being
-    tested after a pause, it lets through ``probes`` calls per ``probe_timeout``, over the whole fleet.
+    As a decorator, it raises PausedError before the function runs when a dependency is unavailable. While a circuit
+    is being tested after a pause, it lets through ``probes`` calls per ``probe_timeout``, over the whole fleet.
     """
 
     def __init__(
@@ -71,8 +71,8 @@ class Requirement:
     def check(self) -> None:
         """Raises PausedError when a dependency is unavailable; ask it once, before work is locked or fetched.
 
-        While a circuit is being tested, this takes one of the few trials; the next call of a decorated function in the same
-        thread or task uses it up instead of taking another.
+        While a circuit is being tested, this takes one of the few trials; the next call of a decorated function in
+        the same thread or task uses it up instead of taking another.
 
         Raises:
             PausedError: when a dependency is unavailable.
@@ -90,7 +90,7 @@ class Requirement:
             paid -= used
 
     def _admit(self, paid: set[_Leave]) -> set[_Leave]:
-        """Asks every dependency for leave, and gives it all back when one says no; what was paid for is not asked again."""
+        """Asks every dependency for leave, except what was paid for, and gives all of it back when one says no."""
         admitted: set[_Leave] = set()
         taken: list[tuple[Gate, Seat]] = []
         try:

@@ -22,10 +22,10 @@ ErrorTypes = type[BaseException] | tuple[type[BaseException], ...]
 def classify(exception: BaseException) -> Outcome:
     """What ``exception`` says about the provider whose call raised it.
 
-    The verdict is *failure* for trouble of the provider (timeouts, connection errors, HTTP 408, 425, 429, 5xx), for 401, 402 and
-    403, and for whatever is unknown; *ignored* for the caller's mistakes (HTTP 400, 404, 409, 413, 422), bugs of the application,
-    cancellation, and a :class:`~recloser.PausedError` from a circuit further in. No SDK is imported; the status, the kind and
-    ``Retry-After`` are read where each real SDK puts them.
+    The verdict is *failure* for trouble of the provider (timeouts, connection errors, HTTP 408, 425, 429, 5xx), for
+    401, 402 and 403, and for whatever is unknown; *ignored* for the caller's mistakes (HTTP 400, 404, 409, 413, 422),
+    bugs of the application, cancellation, and a :class:`~recloser.PausedError` from a circuit further in. No SDK is
+    imported; the status, the kind and ``Retry-After`` are read where each real SDK puts them.
 
     >>> classify(TimeoutError()).kind
     <Kind.TIMEOUT: 'timeout'>

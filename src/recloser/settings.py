@@ -41,7 +41,7 @@ class Settings:
         mode: Mode | str | None = None,
         environment: Mapping[str, str] = os.environ,
     ) -> Settings:
-        """The settings: what is given here first, then ``RECLOSER_BACKEND``, ``_NAMESPACE``, ``_MODE``, then the defaults.
+        """The settings: what is given here, else ``RECLOSER_BACKEND``, ``_NAMESPACE``, ``_MODE``, else the defaults.
 
         Raises:
             ConfigurationError: for an impossible value, naming where it was written.

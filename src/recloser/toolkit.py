@@ -88,9 +88,9 @@ class Recloser:
         """The time it lives by."""
         return self.engine.clock
 
-    # -- what is built on it --------------------------------------------------------------------------------------------------
+    # -- what is built on it -----------------------------------------------------------------------------------------
 
-    def circuit(
+    def circuit(  # noqa: PLR0913 - what one may say of a circuit, all by keyword
         self,
         name: str,
         policy: Policy | None = None,
@@ -186,7 +186,7 @@ class Recloser:
     def _replica(self, gate: Gate) -> Replica:
         return self.engine.replica(gate.name)
 
-    # -- operators ------------------------------------------------------------------------------------------------------------
+    # -- operators ---------------------------------------------------------------------------------------------------
 
     def pause(self, name: str, *, reason: str, by: str, for_: Duration | None = None) -> tuple[str, ...]:
         """Pauses circuits until they are resumed, or for a while, after which they are tested.
@@ -246,7 +246,7 @@ class Recloser:
             raise ConfigurationError("name", name, "one of " + (", ".join(engine.names()) or "none so far"))
         return Explanation.of(engine.replica(name), engine.registry.affects(name), self.clock.time())
 
-    # -- events and life ------------------------------------------------------------------------------------------------------
+    # -- events and life ---------------------------------------------------------------------------------------------
 
     @property
     def events(self) -> EventLog:
@@ -254,7 +254,7 @@ class Recloser:
         return EventLog(self.engine.backend.events)
 
     def listen(self, listener: Callable[[Event], object]) -> Callable[[], None]:
-        """Calls ``listener`` with every event that this process brings about; what it raises is logged and goes no further.
+        """Calls ``listener`` with every event that this process brings about; what it raises is logged, no more.
 
         Returns:
             A function that ends it.
@@ -262,7 +262,7 @@ class Recloser:
         return self.engine.listeners.add(listener)
 
     def ready(self, timeout: Duration = "5s") -> bool:
-        """Waits for the first word from the fleet and says whether it came; a backend in this process is always ready."""
+        """Waits for the first word from the fleet and says whether it came; a backend in this process is ready."""
         _length(timeout)
         return self.engine.backend.inline
 

@@ -1,7 +1,7 @@
 """Where facts about circuits are shared: the protocol that every backend keeps, and how one is found by its URL.
 
-A backend merges counts, keeps one record for each circuit, swaps it only if the generation still matches, leases permits with
-expiry and appends events. It decides nothing; :mod:`recloser.core.machine` does.
+A backend merges counts, keeps one record for each circuit, swaps it only if the generation still matches, leases
+permits with expiry and appends events. It decides nothing; :mod:`recloser.core.machine` does.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
-from recloser.core.window import Counts
 from recloser.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from recloser.clock import Clock
     from recloser.core.events import ErrorSample, Event
     from recloser.core.machine import Facts, Record
+    from recloser.core.window import Counts
 
 __all__ = ["GROUP", "Backend", "Delivery", "Lease", "Parcel", "Pool", "Seat", "connect"]
 
@@ -102,16 +102,16 @@ class Backend(Protocol):
     def exchange(self, sender: str, sequence: int, sent: float, parcels: Sequence[Parcel]) -> list[Facts]:
         """Merges what ``parcels`` bring and answers with the facts about each of their circuits.
 
-        ``sent`` is the sender's clock now; what it says of ``at`` makes ages, and ages make times of the backend's own. A
-        delivery of another generation than the circuit's, and one whose ``once`` key was seen within the window, is
-        dropped. The same ``sequence`` of a ``sender`` sent again is answered, but merged only once.
+        ``sent`` is the sender's clock now; what it says of ``at`` makes ages, and ages make times of the backend's
+        own. A delivery of another generation than the circuit's, and one whose ``once`` key was seen within the
+        window, is dropped. The same ``sequence`` of a ``sender`` sent again is answered, but merged only once.
         """
 
     def swap(self, circuit: str, generation: int, record: Record, event: Event, *, clear: bool) -> bool:
         """Replaces the record if its generation is still ``generation``, appends ``event`` and says whether it did.
 
-        The tally and the permits of the old generation end with it, and with ``clear`` the window too. Every subscriber is
-        told.
+        The tally and the permits of the old generation end with it, and with ``clear`` the window too. Every
+        subscriber is told.
         """
 
     def lease(self, circuit: str, generation: int, seat: Seat, cap: int, length: float) -> Lease:

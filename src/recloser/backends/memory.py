@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from recloser.backends import Lease
 from recloser.core.events import merge_samples
 from recloser.core.machine import Facts, after, initial
-from recloser.core.window import Counts, Window
+from recloser.core.window import NOTHING, Window
 from recloser.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from recloser.clock import Clock
     from recloser.core.events import ErrorSample, Event
     from recloser.core.machine import Record
+    from recloser.core.window import Counts
 
 __all__ = ["MemoryBackend"]
 
@@ -34,7 +35,7 @@ class _Shelf:
     def __init__(self, now: float) -> None:
         self.record: Record = initial(now)
         self.window = Window()
-        self.tally = Counts()
+        self.tally: Counts = NOTHING
         self.errors: tuple[ErrorSample, ...] = ()
         self.once: dict[str, float] = {}
         self.seats: dict[Seat, float] = {}
@@ -127,7 +128,7 @@ class MemoryBackend:
             if shelf.record.generation != generation:
                 return False
             shelf.record = record
-            shelf.tally = Counts()
+            shelf.tally = NOTHING
             shelf.seats.clear()
             if clear:
                 shelf.window.clear()

@@ -1,8 +1,8 @@
 """The state machine of a circuit: one table of transitions, and pure functions that say when each is due.
 
-Every rule that changes a circuit's state is in this file, whatever the backend. A backend stores the facts; these functions
-are given them, together with its ``now``, and answer with the next record or with None. All moments are seconds on the
-backend's clock, all lengths are seconds.
+Every rule that changes a circuit's state is in this file, whatever the backend. A backend stores the facts; these
+functions are given them, together with its ``now``, and answer with the next record or with None. All moments are
+seconds on the backend's clock, all lengths are seconds.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from recloser.core.duration import format_duration
 from recloser.core.events import ErrorSample, EventKind
-from recloser.core.window import Counts
+from recloser.core.window import NOTHING, Counts
 
 if TYPE_CHECKING:
     from recloser.core.policy import Policy
@@ -128,8 +128,8 @@ class Facts:
 
     record: Record
     now: float
-    window: Counts = Counts()
-    tally: Counts = Counts()
+    window: Counts = NOTHING
+    tally: Counts = NOTHING
     asked_until: float = 0.0
     errors: tuple[ErrorSample, ...] = ()
 
@@ -195,7 +195,7 @@ def pause(facts: Facts, reason: str, by: str, length: float | None) -> Step:
 
 def resume(facts: Facts, by: str) -> Step | None:
     """An operator's resume; None when the circuit is closed and its window empty, so that there is nothing to do."""
-    if facts.record.state is State.CLOSED and facts.window == Counts():
+    if facts.record.state is State.CLOSED and facts.window == NOTHING:
         return None
     return _step(facts, Cause.RESUMED_BY_HAND, reason=str(Cause.RESUMED_BY_HAND), by=by)
 

@@ -160,7 +160,7 @@ class Policy:
 
     @classmethod
     def checked(cls, thresholds: dict[str, Any]) -> dict[str, Any]:
-        """``thresholds`` if all of them are fields of a policy; raises ConfigurationError naming the one that is not."""
+        """``thresholds`` if all are fields of a policy; raises ConfigurationError naming the one that is not."""
         names = [field.name for field in fields(cls)]
         for key, value in thresholds.items():
             if key not in names:

@@ -23,8 +23,8 @@ LONGEST_WAIT: Final = 7 * 86_400.0
 def retry_after(error: object, now: float) -> float | None:
     """Seconds that the provider asked to be left alone, counted from ``now`` where it named a moment.
 
-    Headers of the answer (RFC 9110 section 10.2.3), ``error.retry_after``, or what Google sends instead. What is negative
-    or absurd is dropped.
+    Headers of the answer (RFC 9110 section 10.2.3), ``error.retry_after``, or what Google sends instead. What is
+    negative or absurd is dropped.
     """
     for headers in _header_places(error):
         seconds = _from_headers(headers, now)
@@ -116,14 +116,13 @@ def _sensible(seconds: float) -> float | None:
 def _from_google(error: object) -> float | None:
     """google.rpc.RetryInfo, which Google sends instead of a header."""
     details = read(error, "details")
-    for detail in islice(items(details), MOST_DETAILS):  # google.api_core: messages of protobuf
-        delay = read(detail, "retry_delay")
+    listed = read_key(read_key(details, "error") or details, "details")
+    for detail in islice([*items(details), *items(listed)], MOST_DETAILS):
+        delay = read(detail, "retry_delay")  # google.api_core over gRPC: messages of protobuf
         seconds = as_int(read(delay, "seconds"))
         if seconds is not None:
             return _sensible(seconds + (as_int(read(delay, "nanos")) or 0) / 1e9)
-    listed = read_key(read_key(details, "error") or details, "details")
-    for detail in islice(items(listed), MOST_DETAILS):  # google.genai: JSON
-        text = as_text(read_key(detail, "retryDelay")) or ""
+        text = as_text(read_key(detail, "retryDelay")) or ""  # google.genai, and google.api_core over HTTP: JSON
         if text.endswith("s"):
             return _sensible(float(text[:-1]))
     return None

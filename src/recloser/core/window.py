@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from typing import NamedTuple
 
-__all__ = ["BUCKETS", "Counts", "Window"]
+__all__ = ["BUCKETS", "NOTHING", "Counts", "Window"]
 
 BUCKETS = 60
 """A window forgets in steps of this fraction of its length."""
@@ -44,28 +44,32 @@ class Counts(NamedTuple):
         return Counts(*(mine - theirs for mine, theirs in zip(self, other, strict=True)))
 
 
+NOTHING = Counts()
+"""Nothing was counted."""
+
+
 class _Bucket:
     __slots__ = ("asked_until", "counts", "first")
 
     def __init__(self, first: float) -> None:
         self.first = first
-        self.counts = Counts()
+        self.counts = NOTHING
         self.asked_until = 0.0
 
 
 class Window:
     """Counts by the time at which they happened, forgotten after the window's length.
 
-    A bucket begins with the first outcome that falls into it, not at a multiple of its width: a burst of failures at one
-    moment leaves the window exactly one length later, and any outcome leaves at most one bucket's width early, never late.
-    The totals are kept up to date, so that asking costs no sum.
+    A bucket begins with the first outcome that falls into it, not at a multiple of its width: a burst of failures at
+    one moment leaves the window exactly one length later, and any outcome leaves at most one bucket's width early,
+    never late. The totals are kept up to date, so that asking costs no sum.
     """
 
     __slots__ = ("_buckets", "_totals")
 
     def __init__(self) -> None:
         self._buckets: list[_Bucket] = []
-        self._totals = Counts()
+        self._totals = NOTHING
 
     def add(self, at: float, counts: Counts, length: float, asked_until: float = 0.0) -> None:
         """Merges ``counts`` that happened at ``at`` into a window ``length`` seconds long."""
@@ -93,4 +97,4 @@ class Window:
     def clear(self) -> None:
         """Forgets everything."""
         self._buckets.clear()
-        self._totals = Counts()
+        self._totals = NOTHING

@@ -1,8 +1,8 @@
 """The only place that knows sync from async: every calling style, through the same acquire and settle.
 
-``decorated`` makes the object that stands in for a function, ``calls`` and ``streams`` are the ways through the gate, ``returned`` looks
-at what a call returned, ``proxies`` follow it, ``flight`` is one call on its way, ``deadlines`` cancel it when it takes too long.
-``chains`` try one provider after another, ``doors`` are the functions made of them.
+``decorated`` makes the object that stands in for a function, ``calls`` and ``streams`` are the ways through the gate,
+``returned`` looks at what a call returned, ``proxies`` follow it, ``flight`` is one call on its way, ``deadlines``
+cancel it when it takes too long. ``chains`` try one provider after another, ``doors`` are the functions made of them.
 """
 
 from recloser.wrapping.chains import Chain

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 __all__ = ["async_call", "sync_call"]
 
-# The two functions below are the path of every call, and what they do not do is measured in benchmarks/: no lookup of the state
-# (the permit is there unless the circuit wants attention), no lock (the counter is written in C), and no look at a result whose
-# class was seen before.
+# The two functions below are the path of every call, and what they do not do is measured in benchmarks/: no lookup of
+# the state (the permit is there unless the circuit wants attention), no lock (the counter is written in C), and no
+# look at a result whose class was seen before.
 
 
 def sync_call(gate: Gate, function: Callable[..., Any]) -> Callable[..., Any]:

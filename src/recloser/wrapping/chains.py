@@ -44,7 +44,7 @@ class Chain:
         self._kwargs = kwargs
 
     def _start(self) -> Any:
-        """Calls the function with the next provider; what that raises for want of one is not an error of the function."""
+        """Calls the function with the provider that is to be tried now."""
         provider = self._tries.provider
         return self._ways[provider.name](*self._before, provider.value, *self._after, **self._kwargs)
 
@@ -54,7 +54,7 @@ class Chain:
         return self._tries
 
     def moves_on(self, error: BaseException) -> bool:
-        """Whether ``error`` sends the call to the next provider; if not, it is made ready to be raised to the caller."""
+        """Whether ``error`` sends the call to the next provider; if not, it is made ready for the caller."""
         if self._tries.moves_on(error):
             return True
         _hide_own_frames(error)
@@ -71,9 +71,9 @@ class Chain:
             except BaseException as error:
                 if not self.moves_on(error):
                     raise
-                continue
-            if not tries.refused():
-                return self._follow(result)
+            else:
+                if not tries.refused():
+                    return self._follow(result)
 
     async def run_async(self, started: Any = None) -> Any:
         """For coroutine functions; ``started`` is the first try when it was made already."""
@@ -87,34 +87,17 @@ class Chain:
             except BaseException as error:
                 if not self.moves_on(error):
                     raise
-                started = None
-                continue
+            else:
+                if not tries.refused():
+                    return self._follow(result)
             started = None
-            if not tries.refused():
-                return self._follow(result)
 
     def iterate(self, started: Any = None) -> Generator[Any, Any, Any]:
         """For generator functions: the next provider takes over only while nothing was yielded."""
-        tries = self._tries
-        item: Any
-        while True:
-            if started is None:
-                tries.next()
-            try:
-                with tries:
-                    stream = self._start() if started is None else started
-                    started = None
-                    item = next(stream)
-            except StopIteration as stop:
-                if tries.refused():
-                    continue
-                return stop.value
-            except BaseException as error:
-                started = None
-                if not self.moves_on(error):
-                    raise
-                continue
-            break
+        try:
+            stream, item = self._first(started)
+        except StopIteration as stop:
+            return stop.value
         try:
             while True:
                 try:
@@ -131,28 +114,30 @@ class Chain:
             _hide_own_frames(error)
             raise
 
-    async def iterate_async(self, started: Any = None) -> AsyncGenerator[Any, Any]:
-        """The same for async generator functions."""
+    def _first(self, started: Any) -> tuple[Generator[Any, Any, Any], Any]:
+        """The first stream that gives an item, and the item; StopIteration when one ended well without any."""
         tries = self._tries
-        item: Any
         while True:
             if started is None:
                 tries.next()
             try:
                 with tries:
                     stream = self._start() if started is None else started
-                    started = None
-                    item = await anext(stream)
-            except StopAsyncIteration:
-                if tries.refused():
-                    continue
-                return
+                    return stream, next(stream)
+            except StopIteration:
+                if not tries.refused():
+                    raise
             except BaseException as error:
-                started = None
                 if not self.moves_on(error):
                     raise
-                continue
-            break
+            started = None
+
+    async def iterate_async(self, started: Any = None) -> AsyncGenerator[Any, Any]:
+        """The same for async generator functions."""
+        try:
+            stream, item = await self._first_async(started)
+        except StopAsyncIteration:
+            return
         try:
             while True:
                 try:
@@ -168,6 +153,24 @@ class Chain:
         except BaseException as error:
             _hide_own_frames(error)
             raise
+
+    async def _first_async(self, started: Any) -> tuple[AsyncGenerator[Any, Any], Any]:
+        """The same for async streams."""
+        tries = self._tries
+        while True:
+            if started is None:
+                tries.next()
+            try:
+                with tries:
+                    stream = self._start() if started is None else started
+                    return stream, await anext(stream)
+            except StopAsyncIteration:
+                if not tries.refused():
+                    raise
+            except BaseException as error:
+                if not self.moves_on(error):
+                    raise
+            started = None
 
     def _follow(self, result: Any) -> Any:
         """What was returned may fail later, and while it has given nothing yet, the next provider can take over."""

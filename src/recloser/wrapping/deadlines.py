@@ -1,13 +1,12 @@
 """Deadlines inside the wrapper: only there does a timeout look different from a caller's cancellation.
 
-The one place that asks anyio for a cancel scope. With a clock that can call back (a manual one), the scope is cancelled when that
-clock says so; with the computer's clock, by the event loop.
+The one place that asks anyio for a cancel scope. With a clock that can call back (a manual one), the scope is
+cancelled when that clock says so; with the computer's clock, by the event loop.
 """
 
 from __future__ import annotations
 
 import threading
-from functools import partial
 from typing import TYPE_CHECKING, Self
 
 from recloser.clock import Alarm
@@ -49,7 +48,8 @@ class Deadline:
         self._take_back: Callable[[], None] | None = None
 
     def __enter__(self) -> Self:
-        import anyio
+        # Only who sets deadlines needs it, and it takes longer to import than the whole of this package.
+        import anyio  # noqa: PLC0415
 
         clock = self._permit.clock
         self._scope = anyio.CancelScope()
@@ -73,8 +73,8 @@ class Deadline:
 
     def _canceller(self, now: Callable[[], float]) -> Callable[[], None]:
         """Cancels the scope from whatever thread the clock is moved in."""
-        from anyio import from_thread
-        from anyio.lowlevel import current_token
+        from anyio import from_thread  # noqa: PLC0415
+        from anyio.lowlevel import current_token  # noqa: PLC0415
 
         token, home = current_token(), threading.get_ident()
 
@@ -85,4 +85,4 @@ class Deadline:
             else:
                 from_thread.run_sync(self._scope.cancel, token=token)
 
-        return partial(cancel)
+        return cancel

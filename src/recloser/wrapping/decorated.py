@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
 from enum import Enum, auto
 from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,8 @@ from recloser.wrapping.calls import async_call, sync_call
 from recloser.wrapping.streams import async_generator_call, generator_call
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from recloser.gate import Gate
 
 __all__ = ["Kind", "decorate", "gate_of", "is_async", "kind_of", "passage", "stand_in"]
@@ -37,8 +38,9 @@ def stand_in(function: Any, call: Callable[..., Any], gate: object, **more: Any)
     if not callable(function):
         raise ConfigurationError("function", function, "something that can be called")
     base: type = _Function if isinstance(function, FunctionType) else _Callable
-    # One class for each: a staticmethod in the class is called without a look at the instance, which is what makes wrapt's own
-    # FunctionWrapper three times as slow (it asks the function for __self__, and catches the AttributeError).
+    # One class for each: a staticmethod in the class is called without a look at the instance, which is what makes
+    # wrapt's own FunctionWrapper three times as slow (it asks the function for __self__, and catches the
+    # AttributeError).
     cls = type(type(function).__name__, (base,), {"__call__": staticmethod(call), "__slots__": (), **more})
     return cls(function, gate)
 

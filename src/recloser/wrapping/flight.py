@@ -1,4 +1,4 @@
-"""A flight: one call whose end comes after its return, because it handed out a stream, a connection or something to await."""
+"""A flight: one call whose end comes after its return, with a stream, a connection or something to await."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _NO_DEADLINE: AbstractContextManager[object] = nullcontext()
 class Flight:
     """One call from leave to settlement, which happens exactly once, whoever comes first.
 
-    Its length is the time spent waiting for the provider; the time that the reader of a stream takes between items is not
-    the provider's.
+    Its length is the time spent waiting for the provider; the time that the reader of a stream takes between items is
+    not the provider's.
 
     Args:
         gate: the mention of the circuit it belongs to.
@@ -60,7 +60,8 @@ class Flight:
         self._asked: float | None = None
         self._quiet_since = 0.0
 
-    # -- waiting for items ----------------------------------------------------------------------------------------------------
+    # -- waiting for items
+    # ----------------------------------------------------------------------------------------------------
 
     @property
     def watched(self) -> bool:
@@ -119,7 +120,8 @@ class Flight:
         if length is not None and silence > length:
             self._settle(DeadlineError(self.gate.name, which, length))
 
-    # -- settling -------------------------------------------------------------------------------------------------------------
+    # -- settling
+    # -------------------------------------------------------------------------------------------------------------
 
     def land(self) -> None:
         """The stream is exhausted, or what was entered was left in order: judge what came."""

@@ -1,7 +1,7 @@
 """Transparent proxies for streams, connections, context managers and awaitables that a call returned.
 
-A proxy is made of exactly the protocols that the object's class has, so that ``hasattr`` and ``isinstance`` answer as they would for
-the object itself.
+A proxy is made of exactly the protocols that the object's class has, so that ``hasattr`` and ``isinstance`` answer as
+they would for the object itself.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ class _Enters:
             raise
         return _entered(self, entered)
 
-    def __exit__(self: Any, kind: Any, error: BaseException | None, traceback: Any) -> Any:
+    def __exit__(self: Any, kind: object, error: BaseException | None, traceback: object) -> Any:
         flight: Flight = self._self_flight
         try:
             swallowed = self.__wrapped__.__exit__(kind, error, traceback)
@@ -169,7 +169,7 @@ class _AsyncEnters:
             raise
         return _entered(self, entered)
 
-    async def __aexit__(self: Any, kind: Any, error: BaseException | None, traceback: Any) -> Any:
+    async def __aexit__(self: Any, kind: object, error: BaseException | None, traceback: object) -> Any:
         flight: Flight = self._self_flight
         try:
             swallowed = await self.__wrapped__.__aexit__(kind, error, traceback)
@@ -191,7 +191,7 @@ def _entered(proxy: Any, entered: Any) -> Any:
 
 
 def _left(flight: Flight, error: BaseException | None) -> None:
-    """A ``with`` block was left. Its body is the application's: an error of unknown kind is not blamed on the provider."""
+    """A ``with`` block was left. Its body is the application's: what is unknown is not blamed on the provider."""
     if error is None:
         flight.succeed()
         return
@@ -204,7 +204,7 @@ def _left(flight: Flight, error: BaseException | None) -> None:
 
 
 class _Closes:
-    """``close`` may be sync or async; either way the application ends the stream here, whatever its reader gets after."""
+    """``close``, sync or async: the application ends the stream here, whatever its reader gets after."""
 
     def close(self: Any, *args: Any, **kwargs: Any) -> Any:
         _closed(self)

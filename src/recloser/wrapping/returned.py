@@ -1,7 +1,8 @@
 """What a call returned decides what becomes of it, because ``iscoroutinefunction`` lies about half of the real SDKs.
 
-A coroutine, a generator and a future are followed to their end by themselves; a stream object, a connection and a context manager
-when the circuit was told so (``stream=True``), through a proxy that keeps every protocol the object has.
+A coroutine, a generator and a future are followed to their end by themselves; a stream object, a connection and a
+context manager when the circuit was told so (``stream=True``), through a proxy that keeps every protocol the object
+has.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Generators, sync and async, followed item by item to their end.
 
-They ask for leave when their first item is asked for: nothing of a generator runs before that, and one that is never started has
-no clean-up either.
+They ask for leave when their first item is asked for: nothing of a generator runs before that, and one that is never
+started has no clean-up either.
 """
 
 from __future__ import annotations
