@@ -97,6 +97,8 @@ class Circuit(Gate):
     Every mention of a name is the same circuit; what differs is how outcomes are judged at this mention.
     """
 
+    declared: Policy | None
+
     def __init__(
         self,
         name: str,

@@ -18,13 +18,16 @@ class Clock(Protocol):
     @property
     def now(self) -> Callable[[], float]:
         """Seconds that only grow."""
+        ...
 
     @property
     def time(self) -> Callable[[], float]:
         """Unix time in seconds, for people to read."""
+        ...
 
     def jitter(self) -> float:
         """The share to add to a pause that is not the first, 0 or more, different each time."""
+        ...
 
 
 @runtime_checkable
@@ -33,16 +36,21 @@ class Alarm(Protocol):
 
     def call_at(self, when: float, callback: Callable[[], object]) -> Callable[[], None]:
         """Calls ``callback`` once ``now()`` reaches ``when``; returns a function that takes the request back."""
+        ...
 
 
 class SystemClock:
-    """The computer's monotonic clock and its wall clock.
+    """The computer's monotonic clock and its wall clock."""
 
-    ``now`` and ``time`` are the functions of the standard library themselves: one is read on every wrapped call.
-    """
+    @property
+    def now(self) -> Callable[[], float]:
+        """The function of the standard library itself, as it is called twice on every wrapped call."""
+        return time.monotonic
 
-    now = staticmethod(time.monotonic)
-    time = staticmethod(time.time)
+    @property
+    def time(self) -> Callable[[], float]:
+        """The wall clock."""
+        return time.time
 
     @staticmethod
     def jitter() -> float:

@@ -26,6 +26,9 @@ class Contained(Generic[_T]):
 
     __slots__ = ("_failing", "function", "what")
 
+    what: str
+    function: Callable[..., _T]
+
     def __init__(self, what: str, function: Callable[..., _T]) -> None:
         self.what = what
         self.function = function

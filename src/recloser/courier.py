@@ -42,6 +42,8 @@ class Courier:
         affects: the names of what is built on a circuit.
     """
 
+    backend: Backend
+
     def __init__(
         self,
         backend: Backend,

@@ -35,18 +35,25 @@ class Engine:
         registry: what the application has written down.
     """
 
+    settings: Settings
+    clock: Clock
+    registry: Registry
+    backend: Backend
+    listeners: Listeners[Event]
+    courier: Courier
+
     def __init__(self, settings: Settings, clock: Clock, registry: Registry) -> None:
         self.settings = settings
         self.clock = clock
         self.registry = registry
-        self.backend: Backend = (
+        self.backend = (
             connect(settings.backend, namespace=settings.namespace, clock=clock)
             if isinstance(settings.backend, str)
             else settings.backend
         )
         if not isinstance(self.backend, Backend):
             raise ConfigurationError("backend", self.backend, "a URL, or an object that keeps the Backend protocol")
-        self.listeners: Listeners[Event] = Listeners()
+        self.listeners = Listeners()
         self.courier = Courier(self.backend, clock, self.listeners.tell, registry.affects)
         self._replicas: dict[str, Replica] = {}
         self._lock = threading.Lock()

@@ -42,6 +42,10 @@ class RecloserError(Exception):
 class ConfigurationError(RecloserError, ValueError):
     """Raised where an impossible value is written; names the key, the value and what is allowed."""
 
+    key: str
+    value: object
+    allowed: str
+
     def __init__(self, key: str, value: object, allowed: str) -> None:
         super().__init__(key, value, allowed)
         self.key = key
@@ -109,9 +113,11 @@ class ProvidersExhaustedError(RecloserError):
         errors: provider name to the exception it raised, in the order of the tries.
     """
 
+    errors: dict[str, BaseException]
+
     def __init__(self, errors: Mapping[str, BaseException]) -> None:
         super().__init__(errors)
-        self.errors: dict[str, BaseException] = dict(errors)
+        self.errors = dict(errors)
 
     def __str__(self) -> str:
         tries = "; ".join(f"{name}: {type(error).__name__}: {error}" for name, error in self.errors.items())
@@ -128,6 +134,8 @@ class RefusedResultError(RecloserError):
         result: what the provider returned.
     """
 
+    result: object
+
     def __init__(self, why: str, result: object = None) -> None:
         super().__init__(why)
         self.result = result
@@ -142,6 +150,11 @@ class DeadlineError(RecloserError, TimeoutError):
         length: how long it was, in seconds.
         late: how much later than that it fired, in seconds.
     """
+
+    circuit: str
+    deadline: str
+    length: float
+    late: float
 
     def __init__(self, circuit: str, deadline: str, length: float, late: float = 0.0) -> None:
         super().__init__(circuit, deadline, length, late)

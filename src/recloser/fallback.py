@@ -38,6 +38,8 @@ class Fallback(Generic[T]):
     and callers leave that argument out. Each provider is protected by its own circuit.
     """
 
+    name: str
+
     def __init__(
         self,
         positional: Sequence[Any],
@@ -180,17 +182,21 @@ class FallbackFunction(Protocol[T_co, P, R_co]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
         """Calls the function with the first provider that is available and does not fail."""
+        ...
 
     def choose(self) -> T_co:
         """The provider to use now; raises PausedError when none is available."""
+        ...
 
     @property
     def current(self) -> str | None:
         """The name of the provider that calls go to now; None when none is available."""
+        ...
 
     @property
     def order(self) -> tuple[str, ...]:
         """The names of the providers, in order of preference."""
+        ...
 
 
 class FallbackMethod(Protocol[S_contra, T_co, P, R_co]):
@@ -198,9 +204,11 @@ class FallbackMethod(Protocol[S_contra, T_co, P, R_co]):
 
     def __get__(self, instance: S_contra, owner: type | None = None) -> FallbackFunction[T_co, P, R_co]:
         """The method of one object."""
+        ...
 
     def choose(self) -> T_co:
         """The provider to use now; raises PausedError when none is available."""
+        ...
 
 
 def _providers(

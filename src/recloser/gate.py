@@ -28,7 +28,7 @@ failures_seen: ContextVar[list[tuple[Gate, BaseException]] | None] = ContextVar(
 class _Unbound:
     """Stands where the replica will be once somebody calls; makes the first call take the slow path."""
 
-    permit = None
+    permit: Permit | None = None
 
 
 UNBOUND = _Unbound()
@@ -44,14 +44,21 @@ class Gate:
         bind: finds the replica when the first call comes, and again after :meth:`unbind`.
     """
 
+    name: str
+    rules: Rules
+    stream: bool
+    replica: Replica | _Unbound
+    plain: set[type]
+    counts_items: bool
+
     def __init__(self, name: str, rules: Rules, bind: Callable[[Gate], Replica], *, stream: bool = False) -> None:
         self.name = name
         self.rules = rules
         self.stream = stream
-        self.replica: Replica | _Unbound = UNBOUND
+        self.replica = UNBOUND
         self._bind = bind
         # Classes of results that are settled as they are: neither awaitable nor a stream, and not looked at by a rule.
-        self.plain: set[type] = set()
+        self.plain = set()
         self.counts_items = rules.min_items is not None or rules.min_bytes is not None or rules.progress is not None
 
     @property

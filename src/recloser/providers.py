@@ -40,12 +40,13 @@ class Tries:
     __slots__ = ("_left", "_seen", "_token", "errors", "provider")
 
     provider: Provider
+    errors: dict[str, BaseException]
     _token: Token[list[tuple[Gate, BaseException]] | None]
 
     def __init__(self, providers: Iterable[Provider]) -> None:
         self._left = iter(providers)
         self._seen: list[tuple[Gate, BaseException]] = []
-        self.errors: dict[str, BaseException] = {}
+        self.errors = {}
 
     def next(self) -> Provider:
         """The provider to try now.

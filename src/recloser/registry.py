@@ -25,6 +25,7 @@ class Dependent(Protocol):
     @property
     def circuits(self) -> tuple[str, ...]:
         """The circuits it is built on."""
+        ...
 
 
 class Registry:

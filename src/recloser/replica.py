@@ -24,7 +24,7 @@ from recloser.core.window import BUCKETS, Counts
 from recloser.errors import PausedError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from recloser.clock import Clock
     from recloser.courier import Courier
@@ -77,6 +77,19 @@ class Permit:
         "watched",
     )
 
+    replica: Replica | None
+    generation: int
+    clock: Clock
+    now: Callable[[], float]
+    policy: Policy
+    slow_after: float
+    bounded: bool
+    watched: bool
+    rolls: float
+    count: Callable[[], int]
+    single: bool
+    seat: Seat | None
+
     def __init__(
         self,
         replica: Replica | None,
@@ -125,6 +138,11 @@ class Replica:
         courier: who carries outcomes to the backend and facts back.
     """
 
+    name: str
+    policy: Policy
+    mode: Mode
+    record: Record
+    until: float
     permit: Permit | None
 
     def __init__(self, name: str, policy: Policy, mode: Mode, clock: Clock, courier: Courier) -> None:

@@ -30,6 +30,11 @@ class Status(Mapping[str, Snapshot]):
         fallbacks: the fallback's name to the provider that its calls go to now, None when none is available.
     """
 
+    backend: str
+    namespace: str
+    mode: Mode
+    fallbacks: dict[str, str | None]
+
     def __init__(
         self,
         circuits: Mapping[str, Snapshot],

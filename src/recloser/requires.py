@@ -34,6 +34,8 @@ class Requirement:
     is being tested after a pause, it lets through ``probes`` calls per ``probe_timeout``, over the whole fleet.
     """
 
+    name: str
+
     def __init__(
         self,
         dependencies: Sequence[Any],
@@ -61,7 +63,8 @@ class Requirement:
             ConfigurationError: when it cannot be called.
         """
         if isinstance(function, classmethod | staticmethod):
-            return type(function)(self(function.__func__))
+            descriptor: Any = type(function)
+            return descriptor(self(function.__func__))  # type: ignore[no-any-return]  # the same kind as it was
         if not callable(function):
             raise ConfigurationError("function", function, "something that can be called")
         self.name = getattr(function, "__qualname__", self.name)

@@ -102,7 +102,7 @@ class Rules:
 
 
 def _types(key: str, types: object) -> tuple[type[BaseException], ...]:
-    each = types if isinstance(types, tuple) else (types,)
+    each: tuple[Any, ...] = types if isinstance(types, tuple) else (types,)
     if not all(isinstance(one, type) and issubclass(one, BaseException) for one in each):
         raise ConfigurationError(key, types, "an exception type, or a tuple of them")
     return each

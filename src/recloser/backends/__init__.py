@@ -106,6 +106,7 @@ class Backend(Protocol):
         own. A delivery of another generation than the circuit's, and one whose ``once`` key was seen within the
         window, is dropped. The same ``sequence`` of a ``sender`` sent again is answered, but merged only once.
         """
+        ...
 
     def swap(self, circuit: str, generation: int, record: Record, event: Event, *, clear: bool) -> bool:
         """Replaces the record if its generation is still ``generation``, appends ``event`` and says whether it did.
@@ -113,33 +114,42 @@ class Backend(Protocol):
         The tally and the permits of the old generation end with it, and with ``clear`` the window too. Every
         subscriber is told.
         """
+        ...
 
     def lease(self, circuit: str, generation: int, seat: Seat, cap: int, length: float) -> Lease:
         """Gives out a permit for ``length`` seconds when the generation matches and fewer than ``cap`` are taken.
 
         In the pool ``"probe"``, a probe that has passed in this generation counts as taken for good.
         """
+        ...
 
     def free(self, circuit: str, generation: int, pool: Pool, cap: int) -> Lease:
         """What ``lease`` would answer, without taking anything."""
+        ...
 
     def give_back(self, circuit: str, seat: Seat) -> None:
         """Ends a lease before its time."""
+        ...
 
     def circuits(self) -> list[str]:
         """The names of all circuits that anything is known of, sorted."""
+        ...
 
     def append(self, event: Event) -> None:
         """Adds an event that no transition brought."""
+        ...
 
     def events(self, limit: int) -> list[Event]:
         """The last ``limit`` events, the latest last."""
+        ...
 
     def subscribe(self, listener: Callable[[str, Record], None]) -> Callable[[], None]:
         """Tells ``listener`` of every swapped record; returns a function that ends it."""
+        ...
 
     def close(self) -> None:
         """Lets go of everything it holds."""
+        ...
 
 
 def connect(url: str, *, namespace: str, clock: Clock) -> Backend:

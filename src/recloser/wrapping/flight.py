@@ -48,6 +48,15 @@ class Flight:
         "waited",
     )
 
+    gate: Gate
+    permit: Permit
+    waited: float
+    items: int
+    bytes: int
+    settled: bool
+    holders: int
+    last_error: BaseException | None
+
     def __init__(self, gate: Gate, permit: Permit, waited: float = 0.0) -> None:
         self.gate = gate
         self.permit = permit
@@ -56,7 +65,7 @@ class Flight:
         self.bytes = 0
         self.settled = False
         self.holders = 0
-        self.last_error: BaseException | None = None
+        self.last_error = None
         self._asked: float | None = None
         self._quiet_since = 0.0
 

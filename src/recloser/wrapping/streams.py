@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from recloser.wrapping.flight import Flight
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Generator
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 
     from recloser.gate import Gate
 
@@ -44,7 +44,8 @@ def drive(gate: Gate, stream: Generator[Any, Any, Any], flight: Flight | None = 
         if not flight.watched:
             result = yield from stream
         else:
-            resume, value = stream.send, None
+            resume: Callable[[Any], Any] = stream.send
+            value: Any = None
             while True:
                 flight.ask()
                 try:
@@ -73,7 +74,8 @@ async def drive_async(
     """``stream`` with everything an async generator can do (asend, athrow, aclose), settled when it ends."""
     flight = flight or Flight(gate, gate.replica.permit or gate.acquire())
     watched = flight.watched
-    resume, value = stream.asend, None
+    resume: Callable[[Any], Awaitable[Any]] = stream.asend
+    value: Any = None
     try:
         while True:
             try:
