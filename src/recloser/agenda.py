@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from recloser.clock import Alarm
+from recloser.forks import renew_after_fork
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,6 +39,7 @@ class Agenda:
         self._due: dict[str, float] = {}
         self._cancel: dict[str, Callable[[], None]] = {}
         self._thread: threading.Thread | None = None
+        renew_after_fork(self)
 
     def put(self, name: str, when: float) -> None:
         """Puts down ``when`` for ``name``, in place of what stood there; infinity takes it off."""
@@ -69,8 +71,8 @@ class Agenda:
         if thread is not None and thread is not threading.current_thread():
             thread.join(timeout=1)
 
-    def after_fork(self) -> None:
-        """In the child: the thread does not exist here, and starts again if anything is put down."""
+    def renew(self) -> None:
+        """After a fork, in the child: the thread does not exist there, and starts again if anything is put down."""
         self._changed = threading.Condition()
         self._thread = None
         due, self._due = self._due, {}

@@ -7,6 +7,8 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from recloser.forks import renew_after_fork
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -59,6 +61,7 @@ class Listeners(Generic[_T]):
         self._waiting: deque[_T] = deque()
         self._telling = False
         self._listeners: tuple[Contained[object], ...] = ()
+        renew_after_fork(self)
 
     def add(self, listener: Callable[[_T], object]) -> Callable[[], None]:
         """Adds ``listener``; returns a function that takes it away again."""
@@ -94,7 +97,7 @@ class Listeners(Generic[_T]):
                     self._telling = False
                 raise
 
-    def renew_locks(self) -> None:
-        """After a fork, in the child: whoever held the lock, or was telling, does not exist here."""
+    def renew(self) -> None:
+        """After a fork, in the child: whoever was telling does not exist there."""
         self._lock = threading.Lock()
         self._telling = False

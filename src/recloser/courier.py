@@ -6,10 +6,8 @@ With a backend that answers at once it works on the caller's own thread.
 from __future__ import annotations
 
 import itertools
-import os
 import threading
 import uuid
-import weakref
 from typing import TYPE_CHECKING
 
 from recloser.agenda import Agenda
@@ -17,6 +15,7 @@ from recloser.backends import Parcel, Seat
 from recloser.core import machine
 from recloser.core.events import Event
 from recloser.core.machine import State
+from recloser.forks import renew_after_fork
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
     from recloser.replica import Replica
 
 __all__ = ["Courier"]
-
-_couriers: weakref.WeakSet[Courier] = weakref.WeakSet()
 
 
 class Courier:
@@ -61,7 +58,7 @@ class Courier:
         self._sequence = itertools.count(1)
         self._agenda = Agenda(clock, self._move_on)
         self._unsubscribe = backend.subscribe(self._pushed)
-        _couriers.add(self)
+        renew_after_fork(self)
 
     def seat(self, pool: str, number: int) -> Seat:
         """A seat that no other process asks for."""
@@ -159,23 +156,8 @@ class Courier:
     def _move_on(self, circuit: str) -> None:
         self.run(self._replicas[circuit])
 
-    def after_fork(self) -> None:
-        """In the child: other threads, and the locks they held, do not exist here; what they noted is the parent's."""
+    def renew(self) -> None:
+        """After a fork, in the child, which is a sender of its own."""
         self._lock = threading.Lock()
         self._sender = uuid.uuid4().hex
         self._sequence = itertools.count(1)
-        self._agenda.after_fork()
-        for part in (self.backend, *self._replicas.values()):
-            renew = getattr(part, "renew_locks", None)
-            if renew is not None:
-                renew()
-
-
-def _after_fork() -> None:
-    for courier in tuple(_couriers):
-        courier.after_fork()
-
-
-# Where there is no fork there is nothing to mend.
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from recloser.clock import SystemClock
 from recloser.engine import Engine
+from recloser.forks import renew_after_fork
 from recloser.registry import Registry, caller
 from recloser.settings import Settings
 from recloser.toolkit import Recloser
@@ -50,6 +51,7 @@ class DefaultRecloser(Recloser):
         self._written = Registry()
         self._mentions: weakref.WeakSet[Circuit] = weakref.WeakSet()
         self._lock = threading.RLock()
+        renew_after_fork(self)
 
     @property
     def engine(self) -> Engine:
@@ -112,20 +114,27 @@ class DefaultRecloser(Recloser):
                 mention.unbind()
         return before
 
+    def renew(self) -> None:
+        """After a fork, in the child."""
+        self._lock = threading.RLock()
+
     def _declare(self, name: str, policy: Policy) -> None:
         place, in_module = caller()
+        for registry in self._registries(in_module=in_module):
+            registry.declare(name, policy, place)
+        if self._installed is not None:
+            self._installed.adopt(name)
+
+    def _registries(self, *, in_module: bool) -> tuple[Registry, ...]:
+        """Where to write: what a test itself says is gone with it, what a module says that it imports stays."""
         installed = self._installed
-        own = installed is None or installed.registry is self._written
-        # During a test, what the test itself writes is gone with it; a module that it imports first is there to stay.
-        if own or in_module:
-            self._written.declare(name, policy, place)
-        if installed is not None:
-            installed.declare(name, policy, place)
+        if installed is None or installed.registry is self._written:
+            return (self._written,)
+        return (self._written, installed.registry) if in_module else (installed.registry,)
 
     def _depend(self, dependent: Dependent) -> None:
-        self._written.depend(dependent)
-        if self._installed is not None:
-            self._installed.registry.depend(dependent)
+        for registry in self._registries(in_module=caller()[1]):
+            registry.depend(dependent)
 
     def _mention(self, circuit: Circuit) -> Circuit:
         self._mentions.add(circuit)

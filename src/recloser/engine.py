@@ -11,6 +11,7 @@ from recloser.contain import Listeners
 from recloser.core.policy import Mode, check_name
 from recloser.courier import Courier
 from recloser.errors import ConfigurationError
+from recloser.forks import renew_after_fork
 from recloser.replica import Replica
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from recloser.clock import Clock
     from recloser.core.events import Event
     from recloser.core.machine import Facts, Step
-    from recloser.core.policy import Policy
     from recloser.registry import Registry
     from recloser.settings import Settings
 
@@ -57,25 +57,27 @@ class Engine:
         self.courier = Courier(self.backend, clock, self.listeners.tell, registry.affects)
         self._replicas: dict[str, Replica] = {}
         self._lock = threading.Lock()
+        renew_after_fork(self)
 
     def replica(self, name: str) -> Replica:
         """What this process knows of a circuit."""
         known = self._replicas.get(name)
-        if known is not None:
-            return known
-        policy = self.registry.policy(name)
-        fresh = Replica(name, policy, Mode.weaker(self.settings.mode, policy.mode), self.clock, self.courier)
-        with self._lock:
-            return self._replicas.setdefault(name, fresh)
+        if known is None:
+            with self._lock:
+                known = self._replicas.get(name)
+                if known is None:
+                    policy = self.registry.policy(name)
+                    mode = Mode.weaker(self.settings.mode, policy.mode)
+                    known = self._replicas[name] = Replica(name, policy, mode, self.clock, self.courier)
+        return known
 
-    def declare(self, name: str, policy: Policy, place: str) -> None:
-        """Puts down the policy of a circuit, which holds at once even if the circuit is in use already.
+    def renew(self) -> None:
+        """After a fork, in the child."""
+        self._lock = threading.Lock()
 
-        Raises:
-            ConfigurationError: when another policy was put down for it.
-        """
-        self.registry.declare(name, policy, place)
-        known = self._replicas.get(name)
+    def adopt(self, name: str) -> None:
+        """Makes a policy that was put down hold at once, even if its circuit is in use already."""
+        known, policy = self._replicas.get(name), self.registry.policy(name)
         if known is not None and known.policy != policy:
             known.adopt(policy, Mode.weaker(self.settings.mode, policy.mode))
 

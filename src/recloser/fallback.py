@@ -8,13 +8,14 @@ from types import MethodType
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, overload
 
 from recloser.circuit import Circuit
+from recloser.core.machine import State
 from recloser.errors import ConfigurationError, PausedError
 from recloser.gate import Gate
 from recloser.providers import Provider, Tries, soonest
 from recloser.wrapping import Chain, chained, gate_of, kind_of, passage, stand_in
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from recloser.backends import Seat
 
@@ -125,20 +126,25 @@ class Fallback(Generic[T]):
         Raises:
             PausedError: when none is available.
         """
-        gate, _ = self.admit()
+        gate, _ = self._admit(self.gates)
         chosen: T = next(provider.value for provider in self._providers if provider.gate is gate)
         return chosen
 
     def admit(self) -> tuple[Gate, Seat | None]:
-        """The circuit of the provider to use now, and the trial that this took if the provider is being tested.
+        """Leave to begin work that needs any one of the providers, and the trial that this took, if any.
 
         Raises:
             PausedError: when none is available.
         """
+        # A healthy provider first, whatever the order: work that only needs one of them is no test of the others.
+        return self._admit(sorted(self.gates, key=lambda gate: gate.bound.current().state is not State.CLOSED))
+
+    @staticmethod
+    def _admit(gates: Iterable[Gate]) -> tuple[Gate, Seat | None]:
         paused: list[PausedError] = []
-        for provider in self._providers:
+        for gate in gates:
             try:
-                return provider.gate.admit()
+                return gate.admit()
             except PausedError as error:
                 paused.append(error)
         raise soonest(paused)

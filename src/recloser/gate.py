@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from recloser.backends import Seat
-    from recloser.replica import Permit, Replica
+    from recloser.permit import Permit
+    from recloser.replica import Replica
     from recloser.rules import Rules
 
 __all__ = ["Gate", "failures_seen"]

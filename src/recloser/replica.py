@@ -15,22 +15,24 @@ import threading
 from typing import TYPE_CHECKING
 
 from recloser.backends import Delivery, Seat
-from recloser.clock import SystemClock
 from recloser.core.events import ErrorSample, EventKind
 from recloser.core.machine import Facts, Record, State, success_may_trip
 from recloser.core.outcome import Kind, Outcome, Verdict
-from recloser.core.policy import Mode, Policy
+from recloser.core.policy import Mode
 from recloser.core.window import BUCKETS, Counts
 from recloser.errors import PausedError
+from recloser.forks import renew_after_fork
+from recloser.permit import PASS, Counter, Permit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from recloser.clock import Clock
+    from recloser.core.policy import Policy
     from recloser.courier import Courier
     from recloser.errors import DeadlineError
 
-__all__ = ["PASS", "Permit", "Replica"]
+__all__ = ["Replica"]
 
 _log = logging.getLogger("recloser")
 
@@ -41,90 +43,6 @@ _COUNTS = {
     Verdict.IGNORED: Counts(ignored=1),
 }
 _RATE_LIMITED = Counts(calls=1, failures=1, limited=1)
-_REFUSED = Counts(rejected=1)
-
-
-class Permit:
-    """Leave to call, in one generation of a circuit.
-
-    Attributes:
-        replica: the replica that gave it; None when nothing is counted.
-        generation: the generation it belongs to.
-        clock: the process's time; ``now`` is its reading.
-        policy: the circuit's policy when it was given.
-        slow_after: a call longer than this many seconds is slow.
-        rolls: from this moment on, a success must not just ``count`` but be settled.
-        count: counts a success; atomic, since ``itertools.count`` is written in C.
-        single: whether it is good for one call, whose outcome is settled by itself.
-        seat: the lease behind it, when it is a probe's.
-        bounded: whether there is a deadline before the call has returned.
-        watched: whether a stream's items must be looked at one by one, for their times.
-    """
-
-    __slots__ = (
-        "_seen",
-        "bounded",
-        "clock",
-        "count",
-        "generation",
-        "now",
-        "policy",
-        "replica",
-        "rolls",
-        "seat",
-        "single",
-        "slow_after",
-        "watched",
-    )
-
-    replica: Replica | None
-    generation: int
-    clock: Clock
-    now: Callable[[], float]
-    policy: Policy
-    slow_after: float
-    bounded: bool
-    watched: bool
-    rolls: float
-    count: Callable[[], int]
-    single: bool
-    seat: Seat | None
-
-    def __init__(
-        self,
-        replica: Replica | None,
-        generation: int,
-        clock: Clock,
-        policy: Policy,
-        *,
-        single: bool = False,
-        seat: Seat | None = None,
-    ) -> None:
-        self.replica = replica
-        self.generation = generation
-        self.clock = clock
-        self.now = clock.now
-        self.policy = policy
-        self.slow_after = math.inf if policy.slow_after is None else policy.slow_after
-        self.bounded = policy.timeout is not None or policy.first_item is not None
-        self.watched = self.bounded or policy.idle is not None or policy.slow_after is not None
-        self.rolls = -math.inf
-        self.count = itertools.count().__next__
-        self.single = single
-        self.seat = seat
-        self._seen = 0
-
-    def drain(self) -> int:
-        """How many successes were counted since this was asked last; one thread at a time."""
-        reading = self.count()
-        counted = reading - self._seen
-        self._seen = reading + 1
-        return counted
-
-
-PASS = Permit(None, -1, SystemClock(), Policy())
-"""The permit of a circuit that is switched off."""
-PASS.rolls = math.inf
 
 
 class Replica:
@@ -150,18 +68,20 @@ class Replica:
         self.policy = policy
         self.mode = mode
         self.record = Record(generation=-1)
-        self.until = math.inf
+        # Whoever asks first brings the facts.
+        self.until = -math.inf
         self.permit = None
         self._clock = clock
         self._courier = courier
         self._lock = threading.Lock()
         self._closed: Permit | None = None
-        self._began = 0.0
+        self._rejected = Counter()
+        self._shut = False
         self._eager = False
         self._since = 0.0
         self._notes: list[Delivery] = []
         self._seats = itertools.count(1)
-        courier.run(self)
+        renew_after_fork(self)
 
     # -- asking ------------------------------------------------------------------------------------------------------
 
@@ -172,12 +92,27 @@ class Replica:
             PausedError: when the circuit does not let it through.
         """
         while True:
+            now = self._clock.now()
+            if self._shut and now < self.until:
+                self._reject(now)
+                # Built here and not in a function of its own: this is the path of every call to a dead provider.
+                record, left = self.record, self.until - now
+                raise PausedError(
+                    self.name, record.state, record.reason, record.by, self._since, None if left == math.inf else left
+                )
             permit, refused = self._admit()
             if permit is not None:
                 return permit
             if refused is not None:
-                self._note(Delivery(self.record.generation, self._clock.now(), _REFUSED))
+                self._reject(now)
                 raise refused
+
+    def _reject(self, now: float) -> None:
+        if now >= self._rejected.rolls:
+            with self._lock:
+                self._sweep()
+                self._rejected.begin(now, self.policy.window / BUCKETS)
+        self._rejected.count()
 
     def _admit(self) -> tuple[Permit | None, PausedError | None]:
         """A permit, or why not; neither when the circuit moved on in between."""
@@ -281,8 +216,9 @@ class Replica:
             mine = permit is self._closed
             if mine and now >= permit.rolls:
                 self._sweep()
-                self._began = now
-                permit.rolls = -math.inf if self._eager else now + self.policy.window / BUCKETS
+                if not self._eager:
+                    permit.begin(now, self.policy.window / BUCKETS)
+                permit.began = now
             permit.count()
             due = mine and (self._eager or bool(self._notes))
         if due:
@@ -343,13 +279,12 @@ class Replica:
             return tuple(notes)
 
     def _sweep(self) -> None:
-        permit = self._closed
-        if permit is not None:
-            counted = permit.drain()
-            # The next success reads the clock and begins a bucket of its own.
-            permit.rolls = -math.inf
-            if counted:
-                self._notes.append(Delivery(permit.generation, self._began, Counts(calls=counted)))
+        """Notes what was counted without a lock."""
+        successes = self._closed
+        if successes is not None and (calls := successes.drain()):
+            self._notes.append(Delivery(successes.generation, successes.began, Counts(calls=calls)))
+        if rejected := self._rejected.drain():
+            self._notes.append(Delivery(self.record.generation, self._rejected.began, Counts(rejected=rejected)))
 
     def apply(self, facts: Facts, since: float) -> None:
         """Takes over what the backend knows, unless this process knows better already."""
@@ -371,12 +306,12 @@ class Replica:
     def _renew_permit(self) -> None:
         record = self.record
         closed = record.state is State.CLOSED
+        self._shut = record.state in (State.OPEN, State.PAUSED) and self.mode is Mode.ENFORCE
         self._closed = Permit(self, record.generation, self._clock, self.policy) if closed else None
         self.permit = PASS if self.mode is Mode.OFF else self._closed
 
-    def renew_locks(self) -> None:
-        """After a fork, in the child: whoever held the lock does not exist here, and what was noted is the parent's."""
+    def renew(self) -> None:
+        """After a fork, in the child: what was noted is the parent's to deliver."""
         self._lock = threading.Lock()
+        self._sweep()
         self._notes = []
-        if self._closed is not None:
-            self._closed.drain()

@@ -173,7 +173,8 @@ class Recloser:
     # Where the default toolkit, which decorators were written for before it was there, does more.
 
     def _declare(self, name: str, policy: Policy) -> None:
-        self.engine.declare(name, policy, caller()[0])
+        self.engine.registry.declare(name, policy, caller()[0])
+        self.engine.adopt(name)
 
     def _depend(self, dependent: Dependent) -> None:
         self.engine.registry.depend(dependent)

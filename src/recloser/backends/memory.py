@@ -12,6 +12,7 @@ from recloser.core.events import merge_samples
 from recloser.core.machine import Facts, after, initial
 from recloser.core.window import NOTHING, Window
 from recloser.errors import ConfigurationError
+from recloser.forks import renew_after_fork
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -71,6 +72,7 @@ class MemoryBackend:
         self._sequences: dict[str, int] = {}
         self._log: deque[Event] = deque(maxlen=_EVENTS)
         self._listeners: list[Callable[[str, Record], None]] = []
+        renew_after_fork(self)
 
     @classmethod
     def from_url(cls, url: str, *, namespace: str, clock: Clock) -> MemoryBackend:
@@ -79,8 +81,8 @@ class MemoryBackend:
             raise ConfigurationError("backend", url, '"memory://" with nothing behind it')
         return cls(namespace=namespace, clock=clock)
 
-    def renew_locks(self) -> None:
-        """After a fork, in the child: whoever held the lock does not exist here."""
+    def renew(self) -> None:
+        """After a fork, in the child."""
         self._lock = threading.Lock()
 
     def exchange(self, sender: str, sequence: int, sent: float, parcels: Sequence[Parcel]) -> list[Facts]:

@@ -33,6 +33,7 @@ from recloser.core.evidence import (
     read,
     read_key,
     spelled,
+    succeeded,
     told,
     words,
     words_in,
@@ -272,8 +273,9 @@ def _by_words(error: BaseException) -> Kind | None:
     if known:
         return Kind.QUOTA if Kind.QUOTA in known else known[0]
     data = read(read(error, "response"), "data")
+    word = as_text(read_key(data, "error"))
     # Slack has hundreds of words; those that are not about the request are in the table.
-    return Kind.BAD_REQUEST if read_key(data, "ok") is False and as_text(read_key(data, "error")) else None
+    return Kind.BAD_REQUEST if word and " " not in word and read_key(data, "ok") is False else None
 
 
 def _by_name(error: BaseException) -> Kind | None:
@@ -291,9 +293,8 @@ def _kind_of_name(name: str) -> Kind | None:
 
 
 def _by_success(error: BaseException) -> Kind | None:
-    """An exception with a status of success: the provider answered what its SDK could not use (HTML, say)."""
-    answered = as_int(read(error, "status_code")) or as_int(read(error, "status"))
-    return Kind.SERVER if answered is not None and 200 <= answered <= 299 else None
+    """A status of success: the provider answered what its SDK could not use (a maintenance page, say)."""
+    return Kind.SERVER if succeeded(error) else None
 
 
 # Text ---------------------------------------------------------------------------------------------------------------

@@ -31,6 +31,7 @@ __all__ = [
     "read",
     "read_key",
     "spelled",
+    "succeeded",
     "told",
     "words",
     "words_in",
@@ -197,6 +198,13 @@ def http_status(error: object) -> int | None:
         return None  # and aiohttp's .code would warn
     status = as_int(read(error, "code"))
     return status if status is not None and 400 <= status <= 599 else None
+
+
+@cautious
+def succeeded(error: object) -> bool:
+    """Whether the error carries an HTTP status of success: the provider did answer."""
+    places = (as_int(read(error, "status_code")), as_int(read(error, "status")), _status_of(read(error, "response")))
+    return any(status is not None and 200 <= status <= 299 for status in places)
 
 
 def _status_of(response: object) -> int | None:

@@ -269,7 +269,7 @@ def _trip(policy: Policy, facts: Facts, cause: Cause, reason: str, jitter: float
     else:
         pause_for = max(pause_for, asked)
         trips += 1
-    if facts.errors:
+    if failed.failures and facts.errors:
         reason = f"{reason}, last: {facts.errors[-1].label}"
     return _step(facts, cause, reason=reason, until=after(now, pause_for), trips=trips)
 

@@ -47,7 +47,7 @@ def _header_places(error: object) -> Iterator[object]:
     yield read(error, "litellm_response_headers")
     trailing = read(error, "trailing_metadata")
     if callable(trailing):
-        yield trailing()  # grpc
+        yield list(cast("Iterable[object]", trailing() or ()))  # grpc; the items() of grpc.aio groups its values
 
 
 _MILLISECONDS: Final = frozenset({"retry-after-ms", "grpc-retry-pushback-ms"})

@@ -284,9 +284,10 @@ AUTH_PHRASES: Final = _whole(
     "invalid credentials",
     "unauthorized",
     "not authorized",
-    "api key client option must be set",  # constructors of openai, groq and cartesia without a key
-    "api key must be provided",
-    "could not resolve authentication method",  # anthropic
+    "missing credentials",  # the constructor of openai without a key; of groq, deepgram and google-genai below
+    "api key client option must be set",
+    "passing in api key",
+    "no api key was provided",
 )
 
 CONNECT_PHRASES: Final = _whole(

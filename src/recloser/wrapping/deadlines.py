@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     import anyio
 
-    from recloser.replica import Permit
+    from recloser.permit import Permit
 
 __all__ = ["Deadline"]
 
@@ -53,10 +53,14 @@ class Deadline:
 
         clock = self._permit.clock
         self._scope = anyio.CancelScope()
-        if isinstance(clock, Alarm):
+        left = self._at - self._permit.now()
+        if left <= 0:
+            self._fired = self._at
+            self._scope.cancel()
+        elif isinstance(clock, Alarm):
             self._take_back = clock.call_at(self._at, self._canceller(clock.now))
         else:
-            self._scope.deadline = anyio.current_time() + (self._at - self._permit.now())
+            self._scope.deadline = anyio.current_time() + left
         self._scope.__enter__()
         return self
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from recloser.gate import Gate
-    from recloser.replica import Permit
+    from recloser.permit import Permit
 
 __all__ = ["Flight"]
 
