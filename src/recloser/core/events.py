@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ class ErrorSample:
         return cls(scrub(label), scrub(message), str(outcome.kind or "unknown"), 1, at)
 
 
+@lru_cache(maxsize=256)
 def scrub(text: str) -> str:
     """``text`` on one line, truncated, with what looks like a token, a key or a phone number taken out."""
     line = " ".join(text[: 4 * _TEXT_LENGTH].split())

@@ -224,16 +224,15 @@ def threshold(policy: Policy) -> str:
 
 def _crossed(policy: Policy, window: Counts) -> str:
     """The rule that ``window`` crosses, in words with its numbers; empty when it crosses none."""
-    span = format_duration(policy.window)
+    rule = ""
+    enough = window.calls >= policy.minimum_calls
     if policy.failures is not None and window.failures >= policy.failures:
-        return f"{window.failures} failure{'s'[: window.failures > 1]} in {span}"
-    if window.calls < policy.minimum_calls:
-        return ""
-    if policy.failure_rate is not None and window.failures >= policy.failure_rate * window.calls:
-        return f"{window.failures} of {window.calls} calls failed in {span}"
-    if policy.slow_rate is not None and window.slow >= policy.slow_rate * window.calls:
-        return f"{window.slow} of {window.calls} calls were slow in {span}"
-    return ""
+        rule = f"{window.failures} failure{'s'[: window.failures > 1]}"
+    elif enough and policy.failure_rate is not None and window.failures / window.calls >= policy.failure_rate:
+        rule = f"{window.failures} of {window.calls} calls failed"
+    elif enough and policy.slow_rate is not None and window.slow / window.calls >= policy.slow_rate:
+        rule = f"{window.slow} of {window.calls} calls were slow"
+    return f"{rule} in {format_duration(policy.window)}" if rule else ""
 
 
 def _judge_probes(policy: Policy, facts: Facts, jitter: float) -> Step | None:

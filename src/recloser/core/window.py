@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from operator import add, sub
 from typing import NamedTuple
 
 __all__ = ["BUCKETS", "NOTHING", "Counts", "Window"]
@@ -37,11 +38,11 @@ class Counts(NamedTuple):
 
     def merged(self, other: Counts) -> Counts:
         """Both together."""
-        return Counts(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
+        return Counts(*map(add, self, other))
 
     def without(self, other: Counts) -> Counts:
         """These less the other ones."""
-        return Counts(*(mine - theirs for mine, theirs in zip(self, other, strict=True)))
+        return Counts(*map(sub, self, other))
 
 
 NOTHING = Counts()
