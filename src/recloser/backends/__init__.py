@@ -159,6 +159,11 @@ def connect(url: str, *, namespace: str, clock: Clock) -> Backend:
         ConfigurationError: for a URL without a scheme, or a scheme that nobody registered.
     """
     scheme = urlsplit(url).scheme if isinstance(url, str) else ""
+    if scheme == "memory":
+        # The default is made by the first call, maybe on an event loop: no search of the disk for it.
+        from recloser.backends.memory import MemoryBackend  # noqa: PLC0415 - it is built on this module
+
+        return MemoryBackend.from_url(url, namespace=namespace, clock=clock)
     found = {entry.name: entry for entry in entry_points(group=GROUP)}
     if scheme not in found:
         known = ", ".join(f"{name}://" for name in sorted(found)) or "none: is recloser installed?"
