@@ -10,6 +10,7 @@ What cannot be told apart from the outside, and needs ``classify=``, ``ignore=``
   provider's 404 would (ignored), a web framework's ``HTTPException(503)`` as a failure. Wrap the narrowest call.
 - providers that report errors without raising (azure speech, Slack webhooks, bare httpx and aiohttp responses).
 - a 4xx close code of a websocket, unless it is written like HTTP (4401, 4429): each provider has its own list.
+- an exception of the application's own that does not name its reason (``raise SpeechError() from error``).
 - a 404 for a model that was withdrawn: ignored like every 404, although nobody can use it any more.
 """
 
@@ -127,9 +128,9 @@ def _exhausted(error: ProvidersExhaustedError, now: float) -> Outcome:
 
 def _passes_on(found: Outcome, *, named: bool) -> bool:
     """Whether the outcome of a link says something about the exception it led to."""
-    # A bug behind an unknown error may be an SDK stumbling over a broken answer; a cancellation that merely was being
-    # handled says nothing about what was raised then.
-    return found.kind is not Kind.BUG and (named or found.kind is not Kind.CANCELLED)
+    # A bug behind an unknown error may be an SDK stumbling over a broken answer. And what merely was being handled may
+    # be another provider's (`except PausedError: call_the_next_one()`): it can tell a kind, but excuse nothing.
+    return found.kind is not Kind.BUG if named else found.is_failure
 
 
 @cautious

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 __all__ = [
     "as_dict",
     "as_int",
+    "as_list",
     "as_text",
     "cautious",
     "grpc_status",
     "http_status",
     "is_a",
-    "items",
     "leaves",
     "links",
     "read",
@@ -103,7 +103,7 @@ def as_dict(value: object) -> dict[object, object] | None:
     return cast("dict[object, object]", value) if is_a(value, dict) else None
 
 
-def items(value: object) -> Sequence[object]:
+def as_list(value: object) -> Sequence[object]:
     """``value`` if it is a tuple or a list; of a subclass, whose iteration may be anything, nothing."""
     return cast("Sequence[object]", value) if type(value) in {tuple, list} else ()
 
@@ -154,9 +154,10 @@ def _nearest(error: BaseException) -> Iterator[tuple[BaseException, bool]]:
         tried = islice(reversed(error.errors.values()), MOST_LINKS)
         yield from ((inner, True) for inner in tried if not is_a(inner, PausedError))
         return
-    named = [read(error, "__cause__"), read(error, "reason"), read(error, "cause")]
+    reason = read_key(read(error, "__dict__"), "reason")  # that of websockets' ConnectionClosed is a property and warns
+    named = [read(error, "__cause__"), reason, read(error, "cause")]
     named.append(read(read(error, "last_attempt"), "_exception"))  # .exception() of a Future may block
-    named.extend(islice(items(read(error, "args")), 4))
+    named.extend(islice(as_list(read(error, "args")), 4))
     named.extend(_members(error))
     for link in named:
         if is_a(link, BaseException):
@@ -169,7 +170,7 @@ def _nearest(error: BaseException) -> Iterator[tuple[BaseException, bool]]:
 def _members(error: BaseException) -> list[BaseException]:
     if not is_a(error, BaseExceptionGroup):
         return []
-    return [member for member in islice(items(read(error, "exceptions")), MOST_LEAVES) if is_a(member, BaseException)]
+    return [member for member in islice(as_list(read(error, "exceptions")), MOST_LEAVES) if is_a(member, BaseException)]
 
 
 # Statuses -----------------------------------------------------------------------------------------------------------
@@ -219,14 +220,15 @@ def _status_of(response: object) -> int | None:
 def grpc_status(error: object) -> str | None:
     """The name of the gRPC status, such as ``"UNAVAILABLE"``."""
     status = read(error, "grpc_status_code")  # google.api_core
-    if status is None:
-        # grpc.Call; asking for both methods keeps out objects that merely have a callable .code.
+    if status is None and _is_grpc_call(error):
         code = read(error, "code")
-        if not callable(code) or not callable(read(error, "details")):
-            return None
-        status = code()
-    name = read(status, "name")
-    return as_text(name)
+        status = code() if callable(code) else None
+    return as_text(read(status, "name"))
+
+
+def _is_grpc_call(error: object) -> bool:
+    # Asked of the class: .code of aiohttp is a property that warns. Both methods, since code() may be anybody's.
+    return callable(read(type(error), "code")) and callable(read(type(error), "details"))
 
 
 # Words and prose ----------------------------------------------------------------------------------------------------
@@ -275,7 +277,7 @@ def _fields(error: object) -> list[str]:
 
 @cautious
 def _spoken(error: object) -> list[str]:
-    details = read(error, "details")
+    details = read(error, "details") if _is_grpc_call(error) else None
     return list(_texts([read(error, "args"), details() if callable(details) else None]))
 
 
@@ -283,9 +285,10 @@ def _answer(response: object) -> list[object]:
     fields = as_dict(response)
     if fields is not None:
         return [fields.get("Error")]  # botocore
-    # slack_sdk's parsed answer; and the body that requests, httpx and httpx2 have already read, whereas their .text and
-    # .content would fetch it.
-    return [read(response, "data"), read(response, "_content")]
+    # slack_sdk's parsed answer; and the body that requests, httpx and httpx2 have already read. Fields again, since
+    # .text, .content and urllib3's .data would fetch it.
+    fields = as_dict(read(response, "__dict__")) or {}
+    return [fields.get("data"), fields.get("_content")]
 
 
 def _texts(values: list[object]) -> Iterator[str]:
@@ -300,4 +303,4 @@ def _texts(values: list[object]) -> Iterator[str]:
         elif (fields := as_dict(value)) is not None:
             waiting.extend(islice(fields.values(), MOST_VALUES))
         else:
-            waiting.extend(islice(items(value), MOST_VALUES))
+            waiting.extend(islice(as_list(value), MOST_VALUES))

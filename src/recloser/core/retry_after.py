@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, Final, cast
 
-from recloser.core.evidence import as_dict, as_int, as_text, cautious, items, read, read_key
+from recloser.core.evidence import as_dict, as_int, as_list, as_text, cautious, read, read_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -117,7 +117,7 @@ def _from_google(error: object) -> float | None:
     """google.rpc.RetryInfo, which Google sends instead of a header."""
     details = read(error, "details")
     listed = read_key(read_key(details, "error") or details, "details")
-    for detail in islice([*items(details), *items(listed)], MOST_DETAILS):
+    for detail in islice([*as_list(details), *as_list(listed)], MOST_DETAILS):
         delay = read(detail, "retry_delay")  # google.api_core over gRPC: messages of protobuf
         seconds = as_int(read(delay, "seconds"))
         if seconds is not None:

@@ -305,6 +305,7 @@ CANCELLED_NAMES: Final = frozenset({"CancelledError", "Cancelled", "FutureCancel
 CLASS_NAMES: Final = (
     ("Timeout", Kind.TIMEOUT),
     ("TimedOut", Kind.TIMEOUT),
+    ("TooSlow", Kind.TIMEOUT),  # trio
     ("DeadlineExceeded", Kind.TIMEOUT),
     ("RateLimit", Kind.RATE_LIMIT),
     ("Throttl", Kind.RATE_LIMIT),
