@@ -68,6 +68,9 @@ class PausedError(RecloserError):
         retry_after: seconds until the next try makes sense; None when only an operator can resume.
     """
 
+    # Slots, positional arguments and no super().__init__: this is raised on the path of every rejected call.
+    __slots__ = ("circuit", "paused_by", "reason", "retry_after", "since", "state")
+
     circuit: str
     state: State
     reason: str
@@ -75,7 +78,6 @@ class PausedError(RecloserError):
     since: float
     retry_after: float | None
 
-    # Positional and without super().__init__: this is raised on the path of every rejected call.
     def __init__(
         self,
         circuit: str,

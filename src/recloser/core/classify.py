@@ -8,8 +8,9 @@ What cannot be told apart from the outside, and needs ``classify=``, ``ignore=``
 
 - exceptions of the *application* that look like those of an SDK: ``OrderNotFound.status = 404`` counts as the
   provider's 404 would (ignored), a web framework's ``HTTPException(503)`` as a failure. Wrap the narrowest call.
-- providers that report errors without raising (azure speech, Slack webhooks, bare httpx and aiohttp responses).
-- a 4xx close code of a websocket, unless it is written like HTTP (4401, 4429): each provider has its own list.
+- providers that report errors without raising (azure speech, Slack webhooks, bare httpx and aiohttp responses; openai,
+  anthropic and groq return a page of HTML with status 200 as a str).
+- a 4xxx close code of a websocket, unless it is written like HTTP (4401, 4429): each provider has its own list.
 - an exception of the application's own that does not name its reason (``raise SpeechError() from error``).
 - a 404 for a model that was withdrawn: ignored like every 404, although nobody can use it any more.
 """

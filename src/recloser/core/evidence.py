@@ -99,8 +99,11 @@ def as_text(value: object) -> str | None:
 
 
 def as_dict(value: object) -> dict[object, object] | None:
-    """``value`` if it is a dict."""
-    return cast("dict[object, object]", value) if is_a(value, dict) else None
+    """``value`` if it is a dict; of a subclass, whose methods may be anything, a plain copy."""
+    if not is_a(value, dict):
+        return None
+    fields = cast("dict[object, object]", value)
+    return fields if type(fields) is dict else dict.copy(fields)
 
 
 def as_list(value: object) -> Sequence[object]:

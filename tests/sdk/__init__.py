@@ -1,0 +1,1 @@
+"""Tests against the real SDKs of providers, pointed at a server of ours."""
