@@ -895,8 +895,8 @@ def test_megabytes_are_not_searched() -> None:
 
 _NAMES = (
     "status_code status http_status code type body details detail message msg error response headers retry_after",
-    "reason cause last_attempt uri rcvd sent rcvd_then_sent grpc_status_code trailing_metadata litellm_response_headers",
-    "errno data _content name exceptions",
+    "reason cause last_attempt uri rcvd sent rcvd_then_sent grpc_status_code trailing_metadata",
+    "litellm_response_headers errno data _content name exceptions",
 )
 NAMES = st.sampled_from([name for names in _NAMES for name in names.split()])
 WORDS = st.sampled_from(

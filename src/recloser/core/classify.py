@@ -81,7 +81,24 @@ def classify(error: BaseException, *, now: float) -> Outcome:
     >>> print(classify(ValueError("who knows"), now=0.0), classify(TypeError(), now=0.0), sep=", ")
     failure (unknown), ignored (bug)
     """
+    cls = type(error)
+    # Storms are made of the same few errors. One of Python's own that carries nothing but words says the same each time.
+    if (
+        cls in _WORDS_ONLY
+        and error.__cause__ is error.__context__ is None
+        and not error.__dict__
+        and all(type(each) is str for each in error.args)
+    ):
+        return _of_words(cls, error.args)
     return (_of_group(error, now) if is_a(error, BaseExceptionGroup) else _of_one(error, now)) or _outcome(Kind.UNKNOWN)
+
+
+_WORDS_ONLY: Final = frozenset({ValueError, RuntimeError, TimeoutError, ConnectionError, TypeError, AttributeError})
+
+
+@lru_cache(maxsize=256)
+def _of_words(cls: type[Exception], args: tuple[str, ...]) -> Outcome:
+    return _of_one(cls(*args), 0.0) or _outcome(Kind.UNKNOWN)
 
 
 @cautious
