@@ -82,7 +82,7 @@ def classify(error: BaseException, *, now: float) -> Outcome:
     failure (unknown), ignored (bug)
     """
     cls = type(error)
-    # Storms are made of the same few errors. One of Python's own that carries nothing but words says the same each time.
+    # Storms are made of the same few errors, and one of Python's own that is only words says the same each time.
     if (
         cls in _WORDS_ONLY
         and error.__cause__ is error.__context__ is None
