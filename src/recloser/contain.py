@@ -24,27 +24,30 @@ class Contained(Generic[_T]):
     Args:
         what: what the function is, for the log.
         function: the function.
+        instead: what stands for its answer when it raises.
     """
 
-    __slots__ = ("_failing", "function", "what")
+    __slots__ = ("_failing", "function", "instead", "what")
 
     what: str
     function: Callable[..., _T]
+    instead: _T | None
 
-    def __init__(self, what: str, function: Callable[..., _T]) -> None:
+    def __init__(self, what: str, function: Callable[..., _T], instead: _T | None = None) -> None:
         self.what = what
         self.function = function
+        self.instead = instead
         self._failing = False
 
     def __call__(self, *args: object) -> _T | None:
-        """What the function returns, or None when it raises."""
+        """What the function returns, or ``instead`` when it raises."""
         try:
             result = self.function(*args)
         except Exception:  # noqa: BLE001 - whatever it is, it must not reach the call
             if not self._failing:
                 self._failing = True
                 _log.warning("%s raised; it is passed over until it works again", self.what, exc_info=True)
-            return None
+            return self.instead
         self._failing = False
         return result
 

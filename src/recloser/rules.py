@@ -70,12 +70,12 @@ class Rules:
     ) -> Rules:
         """The rules as written by the user; raises ConfigurationError for what cannot be one."""
 
-        def contained(key: str, function: Callable[[Any], Any] | None) -> Contained[Any] | None:
+        def contained(key: str, function: Callable[[Any], Any] | None, instead: Any = None) -> Contained[Any] | None:
             if function is None:
                 return None
             if not callable(function):
                 raise ConfigurationError(key, function, "a function of one argument, or None")
-            return Contained(f"{key} of circuit {name!r}", function)
+            return Contained(f"{key} of circuit {name!r}", function, instead)
 
         return cls(
             contained("classify", classify),
@@ -84,7 +84,7 @@ class Rules:
             contained("failure_if", failure_if),
             _least("min_items", min_items),
             _least("min_bytes", min_bytes),
-            contained("progress", progress),
+            contained("progress", progress, instead=True),
         )
 
     def judge(self, error: BaseException) -> Outcome:
