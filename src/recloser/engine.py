@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import threading
+from functools import partial
 from typing import TYPE_CHECKING
 
 from recloser.backends import Backend, connect
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from recloser.clock import Clock
     from recloser.core.events import Event
     from recloser.core.machine import Facts, Step
+    from recloser.core.policy import Policy
     from recloser.registry import Registry
     from recloser.settings import Settings
 
@@ -85,7 +87,7 @@ class Engine:
         """All circuits that anything is known of, sorted."""
         return sorted({*self.registry.names(), *self._replicas, *self.backend.circuits()})
 
-    def operate(self, name: str, choose: Callable[[Facts], Step | None]) -> tuple[str, ...]:
+    def operate(self, name: str, choose: Callable[[Policy, Facts], Step | None]) -> tuple[str, ...]:
         """Makes an operator's step on a circuit, or on all known ones that a glob matches; returns their names.
 
         Raises:
@@ -100,5 +102,6 @@ class Engine:
         else:
             names = (check_name("name", name),)
         for each in names:
-            self.courier.operate(self.replica(each), choose)
+            replica = self.replica(each)
+            self.courier.operate(replica, partial(choose, replica.policy))
         return names

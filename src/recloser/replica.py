@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING
 
 from recloser.backends import Delivery, Seat
 from recloser.core.events import ErrorSample, EventKind
-from recloser.core.machine import Facts, Record, State, success_may_trip
-from recloser.core.outcome import Kind, Outcome, Verdict
+from recloser.core.machine import Facts, Record, State, counted, success_may_trip
 from recloser.core.policy import Mode
 from recloser.core.window import BUCKETS, Counts
 from recloser.errors import PausedError
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from recloser.clock import Clock
+    from recloser.core.outcome import Outcome
     from recloser.core.policy import Policy
     from recloser.courier import Courier
     from recloser.errors import DeadlineError
@@ -36,13 +36,8 @@ __all__ = ["Replica"]
 
 _log = logging.getLogger("recloser")
 
-_COUNTS = {
-    Verdict.SUCCESS: Counts(calls=1),
-    Verdict.FAILURE: Counts(calls=1, failures=1),
-    Verdict.SLOW: Counts(calls=1, slow=1),
-    Verdict.IGNORED: Counts(ignored=1),
-}
-_RATE_LIMITED = Counts(calls=1, failures=1, limited=1)
+_FORMER = 7
+"""So many changes of policy within one generation lose nothing."""
 
 
 class Replica:
@@ -75,6 +70,8 @@ class Replica:
         self._courier = courier
         self._lock = threading.Lock()
         self._closed: Permit | None = None
+        # Permits of this generation from before its policy changed; calls that hold one still count.
+        self._former: list[Permit] = []
         self._rejected = Counter()
         self._shut = False
         self._eager = False
@@ -189,7 +186,8 @@ class Replica:
     def adopt(self, policy: Policy, mode: Mode) -> None:
         """Goes on with another policy; what was counted stays counted."""
         with self._lock:
-            self._sweep()
+            if self._closed is not None:
+                self._former = [*self._former[-_FORMER:], self._closed]
             self.policy, self.mode = policy, mode
             self._renew_permit()
         self._courier.run(self)
@@ -213,7 +211,7 @@ class Replica:
     def succeed(self, permit: Permit, now: float) -> None:
         """Settles a success of a closed circuit once its bucket is over, and begins the next."""
         with self._lock:
-            mine = permit is self._closed
+            mine = permit is self._closed or permit in self._former
             if mine and now >= permit.rolls:
                 self._sweep()
                 if not self._eager:
@@ -237,13 +235,12 @@ class Replica:
             generation, seat = self.current().generation, None
         else:
             generation, seat = permit.generation, permit.seat
-        counts = _COUNTS[outcome.verdict]
-        errors: tuple[ErrorSample, ...] = ()
-        if outcome.verdict is Verdict.FAILURE:
-            if outcome.kind is Kind.RATE_LIMIT:
-                counts = _RATE_LIMITED
+        counts = counted(self.policy, outcome, probe=seat is not None)
+        if counts.failures:
             errors = (ErrorSample.of("failure" if error is None else error, outcome, now),)
-        self._note(Delivery(generation, now, counts, outcome.retry_after, errors, once, seat))
+            self._note(Delivery(generation, now, counts, outcome.retry_after, errors, once, seat))
+        else:
+            self._note(Delivery(generation, now, counts, gives_back=seat))
         self._courier.wake(self)
 
     def report(
@@ -280,9 +277,9 @@ class Replica:
 
     def _sweep(self) -> None:
         """Notes what was counted without a lock."""
-        successes = self._closed
-        if successes is not None and (calls := successes.drain()):
-            self._notes.append(Delivery(successes.generation, successes.began, Counts(calls=calls)))
+        for successes in (*self._former, self._closed):
+            if successes is not None and (calls := successes.drain()):
+                self._notes.append(Delivery(successes.generation, successes.began, Counts(calls=calls)))
         if rejected := self._rejected.drain():
             self._notes.append(Delivery(self.record.generation, self._rejected.began, Counts(rejected=rejected)))
 
@@ -301,6 +298,7 @@ class Replica:
             self.record = record
             self.until = math.inf if record.until is None else round(now + (record.until - facts.now), 6)
             self._since = since
+            self._former = []
             self._renew_permit()
 
     def _renew_permit(self) -> None:

@@ -121,8 +121,7 @@ class Sandbox(Recloser):
 
     def trip(self, name: str, *, reason: str = "tripped by a test") -> None:
         """Trips a circuit as if its threshold had been crossed; one that is OPEN or PAUSED already stays as it is."""
-        policy = self.engine.replica(name).policy
-        self.engine.operate(name, lambda facts: machine.trip(policy, facts, reason))
+        self.engine.operate(name, lambda policy, facts: machine.trip(policy, facts, reason))
 
     def heal(self, name: str) -> None:
         """Closes a circuit, as an operator would."""

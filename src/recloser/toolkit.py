@@ -204,8 +204,8 @@ class Recloser:
         """
         _said("reason", reason)
         _said("by", by)
-        length = None if for_ is None else _length(for_)
-        return self.engine.operate(name, lambda facts: machine.pause(facts, reason, by, length))
+        length = None if for_ is None else _length("for_", for_)
+        return self.engine.operate(name, lambda policy, facts: machine.pause(policy, facts, reason, by, length))
 
     def resume(self, name: str, *, by: str) -> tuple[str, ...]:
         """Closes circuits, with an empty window.
@@ -221,7 +221,7 @@ class Recloser:
             ConfigurationError: for an impossible value, or a glob that no circuit matches.
         """
         _said("by", by)
-        return self.engine.operate(name, lambda facts: machine.resume(facts, by))
+        return self.engine.operate(name, lambda policy, facts: machine.resume(policy, facts, by))
 
     def status(self) -> Status:
         """Every known circuit's snapshot, and where they are kept."""
@@ -262,7 +262,7 @@ class Recloser:
 
     def ready(self, timeout: Duration = "5s") -> bool:
         """Waits for the first word from the fleet and says whether it came; a backend in this process is ready."""
-        _length(timeout)
+        _length("timeout", timeout)
         return self.engine.backend.inline
 
     async def aready(self, timeout: Duration = "5s") -> bool:  # noqa: ASYNC109 - the contract of the design
@@ -304,11 +304,11 @@ def _said(key: str, value: object) -> None:
         raise ConfigurationError(key, value, "a text that is not empty")
 
 
-def _length(value: object) -> float:
+def _length(key: str, value: object) -> float:
     try:
         seconds = parse_duration(value)
     except ValueError:
         seconds = 0.0
     if seconds <= 0:
-        raise ConfigurationError("for_", value, 'a duration longer than 0, in seconds or like "90s", "5m", "1h30m"')
+        raise ConfigurationError(key, value, 'a duration longer than 0, in seconds or like "90s", "5m", "1h30m"')
     return seconds

@@ -178,7 +178,7 @@ class MemoryBackend:
 
     def events(self, limit: int) -> list[Event]:
         with self._lock:
-            return list(self._log)[-limit:]
+            return list(self._log)[-limit:] if limit > 0 else []
 
     def subscribe(self, listener: Callable[[str, Record], None]) -> Callable[[], None]:
         with self._lock:

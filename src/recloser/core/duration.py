@@ -29,11 +29,18 @@ def parse_duration(value: object) -> float:
         if not _WHOLE.fullmatch(value):
             msg = "not a duration"
             raise ValueError(msg)
-        return math.fsum(float(number) * _UNITS[unit] for number, unit in _EACH.findall(value))
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        seconds = sum(float(number) * _UNITS[unit] for number, unit in _EACH.findall(value))
+    elif isinstance(value, bool) or not isinstance(value, int | float):
+        seconds = math.nan
+    else:
+        try:
+            seconds = float(value)
+        except OverflowError:
+            seconds = math.inf
+    if not math.isfinite(seconds):
         msg = "not a duration"
         raise ValueError(msg)
-    return float(value)
+    return seconds
 
 
 def format_duration(seconds: float) -> str:

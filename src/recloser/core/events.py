@@ -19,16 +19,25 @@ DISTINCT_ERRORS = 5
 """How many distinct errors are kept for each circuit."""
 
 _TEXT_LENGTH = 200
+_TEXT_READ = 4000
+
+# What stands before a secret is kept where it says which secret it was.
 _SECRETS = re.compile(
     r"""
-      (?P<scheme>\b(?:bearer|basic|token)\s+)[\w.~+/=-]{8,}           # Authorization headers
-    | (?P<field>\b\w*(?:key|token|secret|password|passwd|auth|signature)\w*["']?\s*[=:]\s*["']?)[^\s"',;&]{4,}
-    | (?P<userinfo>://)[^/\s@]+@                                      # user:password@ in addresses
-    | \b(?:sk|pk|rk|xox[abeprs]|gsk|AKIA|ASIA|AIza|AC|SK|ghp|gho)[-_]?[A-Za-z0-9_-]{12,}   # keys known by their look
-    | \b[A-Za-z0-9_-]*(?=[A-Za-z_-]*\d)[A-Za-z0-9_-]{32,}             # anything long and random
-    | \+?\d[\d\s().-]{6,}\d                                           # phone numbers
+      (?P<field>(?i:\b[\w-]*(?:key|token|secret|password|passwd|authorization|signature)["']?\s*[=:]\s*["']?
+        (?:(?:bearer|basic|token)\s+)?))[^\s"',;&]{4,}
+    | (?P<scheme>(?i:\b(?:bearer|basic|token)\s+))(?=\S*[\d=])[\w.~+/=-]{8,}  # Authorization headers
+    | (?P<userinfo>://)[^/\s]*@                                            # user:password@ in addresses
+    | \b(?:sk|pk|rk|gsk|gh[a-z]|xox[a-z]|xapp)[-_][\w-]{10,}                # keys known by their look
+    | \b(?:AKIA|ASIA)[A-Z0-9]{12,} | \bAIza[\w-]{20,} | \b[A-Z]{2}[0-9a-f]{32}\b
+    | \beyJ[\w-]+\.[\w-]+(?:\.[\w-]+)?                                     # JSON web tokens
+    | (?P<path>/services/)T\w+/B\w+/\w+                                    # Slack webhooks
+    | \b(?=[\w-]*\d)[\w-]{32,}                                           # anything long and random
+    | (?<![\w.])\+\d[\d\s().-]{6,}\d                                     # phone numbers
+    | (?<![\w.-])\(?\d{3}\)?[\s.-]\d{3}[\s.-]\d{4}(?!\w)
+    | (?<![\w.-])\d{10,15}(?![\w.])
     """,
-    re.VERBOSE | re.IGNORECASE,
+    re.VERBOSE,
 )
 
 
@@ -80,9 +89,16 @@ class ErrorSample:
 @lru_cache(maxsize=256)
 def scrub(text: str) -> str:
     """``text`` on one line, truncated, with what looks like a token, a key or a phone number taken out."""
-    line = " ".join(text[: 4 * _TEXT_LENGTH].split())
-    line = _SECRETS.sub(lambda match: (match["scheme"] or match["field"] or match["userinfo"] or "") + "***", line)
+    read = text[:_TEXT_READ]
+    if len(text) > _TEXT_READ:
+        # A key that is cut in two no longer looks like one.
+        read = read[: max(read.rfind(" "), read.rfind("\n"), _TEXT_LENGTH)]
+    line = _SECRETS.sub(_hidden, " ".join(read.split()))
     return line if len(line) <= _TEXT_LENGTH else line[: _TEXT_LENGTH - 1] + "…"
+
+
+def _hidden(found: re.Match[str]) -> str:
+    return next(filter(None, found.groups()), "") + "***" + ("@" if found["userinfo"] else "")
 
 
 def merge_samples(kept: tuple[ErrorSample, ...], new: tuple[ErrorSample, ...]) -> tuple[ErrorSample, ...]:

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING
 
 from recloser.core.duration import format_duration
 from recloser.core.events import ErrorSample, EventKind
+from recloser.core.outcome import Kind, Verdict
 from recloser.core.window import NOTHING, Counts
 
 if TYPE_CHECKING:
+    from recloser.core.outcome import Outcome
     from recloser.core.policy import Policy
 
 __all__ = [
@@ -28,6 +30,7 @@ __all__ = [
     "State",
     "Step",
     "after",
+    "counted",
     "decide",
     "initial",
     "pause",
@@ -187,17 +190,43 @@ def trip(policy: Policy, facts: Facts, reason: str, jitter: float = 0.0) -> Step
     return _trip(policy, facts, cause, reason, jitter) if cause else None
 
 
-def pause(facts: Facts, reason: str, by: str, length: float | None) -> Step:
+def pause(policy: Policy, facts: Facts, reason: str, by: str, length: float | None) -> Step:
     """An operator's pause, for ``length`` seconds or, with None, until it is resumed."""
     until = None if length is None else after(facts.now, length)
-    return _step(facts, Cause.PAUSED_BY_HAND, reason=reason, by=by, until=until)
+    trips = _remembered(policy, facts)
+    return _step(facts, Cause.PAUSED_BY_HAND, reason=reason, by=by, until=until, trips=trips)
 
 
-def resume(facts: Facts, by: str) -> Step | None:
+def resume(policy: Policy, facts: Facts, by: str) -> Step | None:
     """An operator's resume; None when the circuit is closed and its window empty, so that there is nothing to do."""
     if facts.record.state is State.CLOSED and facts.window == NOTHING:
         return None
-    return _step(facts, Cause.RESUMED_BY_HAND, reason=str(Cause.RESUMED_BY_HAND), by=by)
+    trips = _remembered(policy, facts)
+    return _step(facts, Cause.RESUMED_BY_HAND, reason=str(Cause.RESUMED_BY_HAND), by=by, trips=trips)
+
+
+_COUNTS = {
+    Verdict.SUCCESS: Counts(calls=1),
+    Verdict.FAILURE: Counts(calls=1, failures=1),
+    Verdict.SLOW: Counts(calls=1, slow=1),
+    Verdict.IGNORED: Counts(ignored=1),
+}
+
+
+def counted(policy: Policy, outcome: Outcome, *, probe: bool) -> Counts:
+    """How ``outcome`` is counted.
+
+    Args:
+        policy: the circuit's policy.
+        outcome: what became of the call.
+        probe: whether it is one of the few that test the provider.
+    """
+    if outcome.kind is Kind.RATE_LIMIT and outcome.is_failure:
+        return Counts(calls=1, failures=1, limited=1)
+    if probe and policy.slow_rate is None and outcome.kind is Kind.CANCELLED:
+        # Where slowness is no fault, a probe that was cancelled late has not passed for it: nobody saw its answer.
+        return _COUNTS[Verdict.IGNORED]
+    return _COUNTS[outcome.verdict]
 
 
 def success_may_trip(policy: Policy, window: Counts) -> bool:
@@ -250,10 +279,7 @@ def _judge_probes(policy: Policy, facts: Facts, jitter: float) -> Step | None:
 
 
 def _trip(policy: Policy, facts: Facts, cause: Cause, reason: str, jitter: float) -> Step:
-    record, now = facts.record, facts.now
-    trips = record.trips
-    if record.state is State.CLOSED:
-        trips = max(0, trips - int((now - record.since) / policy.cooldown))
+    now, trips = facts.now, _remembered(policy, facts)
     try:
         pause_for = min(policy.cooldown * policy.cooldown_growth**trips, policy.cooldown_max)
     except OverflowError:
@@ -266,11 +292,19 @@ def _trip(policy: Policy, facts: Facts, cause: Cause, reason: str, jitter: float
     if asked > 0 and 2 * failed.limited > failed.failures:
         pause_for = asked
     else:
+        # More trips than make the longest pause would only take longer to forget.
+        trips += pause_for < policy.cooldown_max or trips == 0
         pause_for = max(pause_for, asked)
-        trips += 1
     if failed.failures and facts.errors:
         reason = f"{reason}, last: {facts.errors[-1].label}"
     return _step(facts, cause, reason=reason, until=after(now, pause_for), trips=trips)
+
+
+def _remembered(policy: Policy, facts: Facts) -> int:
+    """How many trips count still: one is forgotten for every cooldown of healthy time."""
+    record = facts.record
+    healthy = facts.now - record.since if record.state is State.CLOSED else 0.0
+    return max(0, record.trips - int(healthy / policy.cooldown))
 
 
 def _step(

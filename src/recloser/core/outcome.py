@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import ClassVar
+from typing import ClassVar, TypeVar
+
+from recloser.errors import ConfigurationError
 
 __all__ = ["Kind", "Outcome", "Verdict"]
+
+
+_Member = TypeVar("_Member", bound=StrEnum)
 
 
 class Verdict(StrEnum):
@@ -45,6 +50,9 @@ class Outcome:
         kind: what kind of trouble it was; None for a success.
         status: HTTP status, where there was one.
         retry_after: seconds that the provider asked to be left alone, where it did.
+
+    Raises:
+        ConfigurationError: for a verdict or a kind that does not exist.
     """
 
     verdict: Verdict
@@ -58,10 +66,10 @@ class Outcome:
     IGNORED: ClassVar[Outcome]
 
     def __post_init__(self) -> None:
-        # Strings are welcome where users write outcomes by hand; an unknown one raises ValueError here.
-        object.__setattr__(self, "verdict", Verdict(self.verdict))
+        # Strings are welcome where users write outcomes by hand.
+        object.__setattr__(self, "verdict", _member("verdict", Verdict, self.verdict))
         if self.kind is not None:
-            object.__setattr__(self, "kind", Kind(self.kind))
+            object.__setattr__(self, "kind", _member("kind", Kind, self.kind))
 
     @property
     def is_failure(self) -> bool:
@@ -71,6 +79,13 @@ class Outcome:
     def __str__(self) -> str:
         why = ", ".join(str(part) for part in (self.kind, self.status) if part is not None)
         return f"{self.verdict} ({why})" if why else str(self.verdict)
+
+
+def _member(key: str, members: type[_Member], value: object) -> _Member:
+    try:
+        return members(str(value))
+    except ValueError:
+        raise ConfigurationError(key, value, "one of " + ", ".join(members)) from None
 
 
 Outcome.SUCCESS = Outcome(Verdict.SUCCESS)

@@ -13,7 +13,7 @@ from recloser.errors import ConfigurationError
 __all__ = ["Mode", "Policy", "Thresholds", "check_name"]
 
 _DURATION_ALLOWED = 'a duration longer than 0, in seconds or like "90s", "5m", "1h30m"'
-_COOLDOWN_MAX = "1h"
+_COOLDOWN_MAX = 3600.0
 _NAME_LENGTH = 128
 
 
@@ -81,8 +81,8 @@ class Policy:
         cooldown: how long an automatic pause lasts; nothing but an operator ends it early.
         cooldown_growth: each further trip multiplies the pause by this; one trip is forgotten for every ``cooldown`` of
             healthy time.
-        cooldown_max: the longest automatic pause, and the longest ``Retry-After`` that is honoured; at least
-            ``cooldown``.
+        cooldown_max: the longest automatic pause, and the longest ``Retry-After`` that is honoured; one hour, or
+            ``cooldown`` where that is longer.
         probes: calls let through after the cooldown, over the whole fleet, to test the provider; all must succeed.
             0 resumes without testing.
         probe_timeout: a probe whose process died or hangs gives its permit back after this.
@@ -154,7 +154,8 @@ class Policy:
         if self.slow_rate is not None and self.slow_after is None:
             raise ConfigurationError("slow_rate", slow_rate, "only together with slow_after, which says what is slow")
         if self.cooldown_max < self.cooldown:
-            if cooldown_max != _COOLDOWN_MAX:
+            # The default gives way to a longer cooldown; what somebody wrote does not.
+            if type(cooldown_max) is not float or cooldown_max != _COOLDOWN_MAX:
                 raise ConfigurationError("cooldown_max", cooldown_max, f"at least the cooldown, {cooldown!r}")
             put("cooldown_max", self.cooldown)
 

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 __all__ = ["BUCKETS", "NOTHING", "Counts", "Window"]
 
-BUCKETS = 60
-"""A window forgets in steps of this fraction of its length."""
+BUCKETS = 120
+"""Outcomes are gathered twice, in their process and in the backend, each time in steps of this fraction of a window."""
 
 
 class Counts(NamedTuple):

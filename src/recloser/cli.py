@@ -1,0 +1,176 @@
+"""The command line: ``recloser demo``.
+
+A command is a function that adds its parser and says what runs; what it needs is imported when it runs, so that
+``recloser --help`` is quick.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import sys
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, NoReturn
+
+from recloser.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+__all__ = ["main"]
+
+OK, USAGE, INTERRUPTED, PIPE_CLOSED = 0, 2, 130, 141
+
+_EXAMPLES = """\
+examples:
+  recloser demo                  a voice agent's day in thirty seconds
+  recloser demo --plain          the same as lines
+
+exit codes:
+  0    all is well
+  2    the command line is wrong; one line on stderr says how
+  130  interrupted with Ctrl-C (and 128 + n for another signal n)
+"""
+
+_DEMO = """\
+A voice agent's day in thirty seconds, on the memory backend and with nothing but this machine.
+
+A local HTTP server plays five providers: ElevenLabs and Cartesia (text to speech), Deepgram (speech to text), OpenAI
+(language model) and Twilio (telephony). A script breaks and heals them. A few threads call leads all day: dial,
+listen, think, speak, through clients that are wrapped by circuits, a fallback and a requirement. You see
+
+  - a provider fail and its circuit trip, another one speak in its place, a probe, and the way back;
+  - dialling paused while a call could not work, the leads back in the queue, and dialling resumed by itself;
+  - a rate limit that pauses for exactly as long as it asked;
+  - an operator's pause and resume;
+  - callers who interrupt the agent, which counts nothing.
+
+It ends with a summary of what happened, counted from what happened.
+"""
+
+_DEMO_EXAMPLES = """\
+examples:
+  recloser demo --seconds 60     a slower day
+  recloser demo --seed 7         other chances: what breaks how, who calls when
+  recloser demo --plain | grep circuit
+"""
+
+_SHORTEST, _LONGEST = 3.0, 3600.0
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose complaints are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(USAGE, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+if TYPE_CHECKING:
+    Commands = argparse._SubParsersAction[_Parser]  # noqa: SLF001 - argparse has no public name for it
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command that the command line names; returns what to exit with."""
+    try:
+        parser = _parser()
+        chosen = parser.parse_args(arguments)
+        run: Callable[[argparse.Namespace], int] | None = getattr(chosen, "run", None)
+        if run is None:
+            parser.print_help(sys.stderr)
+            return USAGE
+        return run(chosen)
+    except ConfigurationError as error:
+        sys.stderr.write(f"recloser: {error}\n")
+        return USAGE
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read along has had enough (`recloser demo | head`); the interpreter must not try to flush to it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return PIPE_CLOSED
+
+
+def _parser() -> _Parser:
+    parser = _Parser(
+        prog="recloser",
+        description="Keeps applications working when the providers they depend on go down.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
+    commands: Commands = parser.add_subparsers(parser_class=_Parser, title="commands", metavar="COMMAND")
+    for add in (_demo,):
+        add(commands)
+    return parser
+
+
+class _Version(argparse.Action):
+    """Looks the version up only when asked: that takes longer than everything else here."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,  # noqa: ARG002 - argparse's signature
+        values: object,  # noqa: ARG002
+        option_string: str | None = None,  # noqa: ARG002
+    ) -> None:
+        from importlib.metadata import version  # noqa: PLC0415 - see above
+
+        sys.stdout.write(f"recloser {version('recloser')}\n")
+        parser.exit(OK)
+
+
+def _demo(commands: Commands) -> None:
+    parser = commands.add_parser(
+        "demo",
+        help="a voice agent's day in thirty seconds",
+        description=_DEMO,
+        epilog=_DEMO_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--seconds", type=_seconds, default=30.0, metavar="N", help="how long the day lasts, 3 to 3600 (default: 30)"
+    )
+    parser.add_argument(
+        "--seed", type=_seed, default=1, metavar="N", help="the same seed gives the same script (default: 1)"
+    )
+    parser.add_argument(
+        "--plain", action="store_true", help="lines instead of the live view; also when the output is not a terminal"
+    )
+    parser.add_argument("--picture", metavar="FILE", help="also write a picture of the day, as SVG; needs rich")
+    parser.set_defaults(run=_run_demo)
+
+
+def _run_demo(chosen: argparse.Namespace) -> int:
+    picture: str | None = chosen.picture
+    if picture is not None:
+        if find_spec("rich") is None:
+            raise ConfigurationError("--picture", picture, "only where rich is installed: pip install 'recloser[demo]'")
+        # Said now, not after thirty seconds.
+        if os.path.isdir(picture) or not os.access(os.path.dirname(picture) or ".", os.W_OK):  # noqa: PTH112, PTH120 - pathlib is slow to import
+            raise ConfigurationError("--picture", picture, "a file in a directory that can be written to")
+    from recloser.demo import run  # noqa: PLC0415 - see the module's docstring
+
+    return run(chosen.seconds, chosen.seed, plain=chosen.plain, picture=picture)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not _SHORTEST <= seconds <= _LONGEST:
+        msg = f"{text!r} is not possible: a number from {_SHORTEST:g} to {_LONGEST:g}"
+        raise argparse.ArgumentTypeError(msg)
+    return seconds
+
+
+def _seed(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        msg = f"{text!r} is not possible: a whole number"
+        raise argparse.ArgumentTypeError(msg) from None
