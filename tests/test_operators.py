@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from recloser import ConfigurationError, PausedError, Recloser, State, circuit, explain, pause, resume, status
+from recloser import ConfigurationError, PausedError, Recloser, State, circuit, explain, pause, resume
 from recloser.clock import SystemClock
 from recloser.testing import ManualClock
 
@@ -40,14 +40,15 @@ class TestPause:
         recloser.clock.advance("1s")
         assert circuit("azure").state is State.HALF_OPEN
 
-    def test_of_a_glob_touches_every_known_circuit_that_matches(self, recloser):
+    def test_of_a_glob_touches_every_known_circuit_that_matches(self):
         """A glob reaches what is known by name, and nothing else."""
+        toolkit = Recloser(clock=ManualClock())
         for name in ("azure-tts", "azure-stt", "aws"):
-            circuit(name).check()
-        assert pause("azure-*", reason="region down", by="ann") == ("azure-stt", "azure-tts")
-        assert status().paused == ("azure-stt", "azure-tts")
-        assert resume("*", by="ann") == ("aws", "azure-stt", "azure-tts")
-        assert status().paused == ()
+            toolkit.circuit(name).check()
+        assert toolkit.pause("azure-*", reason="region down", by="ann") == ("azure-stt", "azure-tts")
+        assert toolkit.status().paused == ("azure-stt", "azure-tts")
+        assert toolkit.resume("*", by="ann") == ("aws", "azure-stt", "azure-tts")
+        assert toolkit.status().paused == ()
 
     @pytest.mark.parametrize(
         ("arguments", "key"),
@@ -86,8 +87,9 @@ class TestResume:
         assert list(recloser.events) == []
 
 
-def test_status_shows_every_circuit_and_is_json(recloser):
+def test_status_shows_every_circuit_and_is_json():
     """Status knows circuits that were only mentioned, and machines can read it."""
+    recloser = Recloser(clock=ManualClock())
     fail(recloser, "tts", 10)
     speech = recloser.fallback("stt-a", "stt-b")
     found = recloser.status()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
@@ -14,7 +15,7 @@ from recloser.wrapping import Flight, decorate, is_async
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from contextlib import AbstractContextManager
-    from types import TracebackType
+    from types import FrameType, TracebackType
 
     from recloser.core.machine import State
     from recloser.core.policy import Policy
@@ -80,15 +81,14 @@ class Snapshot:
 
 
 class _Block(NamedTuple):
-    """A ``with`` block that is open, and the one around it."""
+    """A ``with`` block that is open."""
 
-    gate: Gate
+    frame: int
     flight: Flight
     deadline: AbstractContextManager[object] | None
-    outer: _Block | None
 
 
-_blocks: ContextVar[_Block | None] = ContextVar("recloser_blocks", default=None)
+_here: ContextVar[tuple[_Block, ...]] = ContextVar("recloser_blocks", default=())
 
 
 class Circuit(Gate):
@@ -110,6 +110,7 @@ class Circuit(Gate):
     ) -> None:
         super().__init__(name, rules, bind, stream=stream)
         self.declared = policy
+        self._blocks: list[_Block] = []
 
     def __repr__(self) -> str:
         return f"circuit({self.name!r})"
@@ -122,40 +123,41 @@ class Circuit(Gate):
         Raises:
             ConfigurationError: when it cannot be called, or when this mention sets ``timeout`` and it is not async.
         """
-        inner = getattr(function, "__func__", function)
-        self._check_timeout(is_async(inner) is not False or self.stream, inner)
+        self.check_timeout(function)
         decorated: _F = decorate(self, function)
         return decorated
 
-    def _check_timeout(self, possible: bool, what: object) -> None:  # noqa: FBT001 - one caller's word for it
-        if not possible and self.declared is not None and self.declared.timeout is not None:
-            allowed = f"only with async code: a sync call cannot be interrupted, and {what!r} is one"
+    def check_timeout(self, function: Any) -> None:
+        """Raises ConfigurationError when this mention sets ``timeout`` and ``function`` is not async."""
+        function = getattr(function, "__func__", function)
+        if not self.stream and is_async(function) is False:
+            self._refuse_timeout(repr(function))
+
+    def _refuse_timeout(self, what: str) -> None:
+        if self.declared is not None and self.declared.timeout is not None:
+            allowed = f"only with async code: a sync call cannot be interrupted, and {what} is one"
             raise ConfigurationError("timeout", self.declared.timeout, allowed)
 
     # -- with --------------------------------------------------------------------------------------------------------
 
     def __enter__(self) -> Self:
-        self._check_timeout(possible=False, what="a 'with' block")
-        self._open(None)
+        self._refuse_timeout("a 'with' block")
+        self._open(sys._getframe(1))  # noqa: SLF001 - a block is known by the frame that it stands in
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._settle_block(self._shut().flight, error)
+        self._settle_block(self._shut(sys._getframe(1)).flight, error)  # noqa: SLF001
 
     async def __aenter__(self) -> Self:
-        flight = self._open(None).flight
-        if flight.permit.bounded:
-            deadline = flight.deadline(opening=True)
-            deadline.__enter__()
-            _blocks.set(_Block(self, flight, deadline, self._shut().outer))
+        self._open(sys._getframe(1), bounded=True)  # noqa: SLF001
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool | None:
-        block = self._shut()
+        block = self._shut(sys._getframe(1))  # noqa: SLF001
         swallowed: bool | None = None
         if block.deadline is not None:
             try:
@@ -166,28 +168,28 @@ class Circuit(Gate):
         self._settle_block(block.flight, error)
         return swallowed
 
-    def _open(self, deadline: AbstractContextManager[object] | None) -> _Block:
+    def _open(self, frame: FrameType, *, bounded: bool = False) -> None:
         flight = Flight(self, self.replica.permit or self.acquire())
-        flight.ask()
-        block = _Block(self, flight, deadline, _blocks.get())
-        _blocks.set(block)
-        return block
+        flight.wait()
+        deadline = flight.deadline(opening=True) if bounded and flight.permit.bounded else None
+        if deadline is not None:
+            deadline.__enter__()
+        block = _Block(id(frame), flight, deadline)
+        self._blocks.append(block)
+        _here.set((*_here.get(), block))
 
-    def _shut(self) -> _Block:
-        """Takes this circuit's innermost open block off the pile."""
-        above: list[_Block] = []
-        block = _blocks.get()
-        while block is not None and block.gate is not self:
-            above.append(block)
-            block = block.outer
-        if block is None:
-            msg = f"{self!r} was left in another context than it was entered in"
-            raise RuntimeError(msg)
-        rest = block.outer
-        for each in reversed(above):
-            rest = each._replace(outer=rest)
-        _blocks.set(rest)
-        return block
+    def _shut(self, frame: FrameType) -> _Block:
+        """Takes the block off that is being left: of this frame, else of this context, else the one opened last."""
+        mine, here = [block for block in self._blocks if block.frame == id(frame)], _here.get()
+        of_context = [block for block in here if block.flight.gate is self]
+        for blocks in (mine, of_context, self._blocks):
+            if blocks:
+                block = blocks[-1]
+                self._blocks.remove(block)
+                _here.set(tuple(each for each in here if each is not block))
+                return block
+        msg = f"{self!r} was left without having been entered"
+        raise RuntimeError(msg)
 
     def _settle_block(self, flight: Flight, error: BaseException | None) -> None:
         if error is None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections import deque
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from recloser.forks import renew_after_fork
+from recloser.locks import Section
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,7 +60,7 @@ class Listeners(Generic[_T]):
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = Section()
         self._waiting: deque[_T] = deque()
         self._telling = False
         self._listeners: tuple[Contained[object], ...] = ()
@@ -78,29 +78,27 @@ class Listeners(Generic[_T]):
 
         return remove
 
-    def tell(self, thing: _T) -> None:
-        """Tells every listener of ``thing``."""
-        with self._lock:
-            self._waiting.append(thing)
-            if self._telling:
-                return
-            self._telling = True
+    def put(self, thing: _T) -> None:
+        """Has ``thing`` told when somebody calls :meth:`tell`; may be called under a lock, which keeps the order."""
+        self._waiting.append(thing)
+
+    def tell(self) -> None:
+        """Tells every listener of everything that was put, unless somebody is at it already."""
         while True:
             with self._lock:
-                if not self._waiting:
-                    self._telling = False
+                if self._telling or not self._waiting:
                     return
+                self._telling = True
                 thing = self._waiting.popleft()
                 listeners = self._listeners
             try:
                 for listener in listeners:
                     listener(thing)
-            except BaseException:  # KeyboardInterrupt goes to whoever called; telling goes on with the next thing
-                with self._lock:
-                    self._telling = False
-                raise
+            finally:
+                # KeyboardInterrupt goes to whoever called; telling goes on with the next thing.
+                self._telling = False
 
     def renew(self) -> None:
         """After a fork, in the child: whoever was telling does not exist there."""
-        self._lock = threading.Lock()
+        self._lock.renew()
         self._telling = False

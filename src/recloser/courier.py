@@ -6,8 +6,8 @@ With a backend that answers at once it works on the caller's own thread.
 from __future__ import annotations
 
 import itertools
-import threading
 import uuid
+from functools import partial
 from typing import TYPE_CHECKING
 
 from recloser.agenda import Agenda
@@ -16,12 +16,14 @@ from recloser.core import machine
 from recloser.core.events import Event
 from recloser.core.machine import State
 from recloser.forks import renew_after_fork
+from recloser.locks import Section, unless_held
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from recloser.backends import Backend
     from recloser.clock import Clock
+    from recloser.contain import Listeners
     from recloser.core.events import EventKind
     from recloser.core.machine import Facts, Record, Step
     from recloser.replica import Replica
@@ -35,7 +37,7 @@ class Courier:
     Args:
         backend: where facts are shared.
         clock: the process's time.
-        publish: told of every event that this process brought about, never under a lock.
+        listeners: told of every event that this process brought about, never under a lock.
         affects: the names of what is built on a circuit.
     """
 
@@ -45,14 +47,14 @@ class Courier:
         self,
         backend: Backend,
         clock: Clock,
-        publish: Callable[[Event], None],
+        listeners: Listeners[Event],
         affects: Callable[[str], tuple[str, ...]],
     ) -> None:
         self.backend = backend
         self._clock = clock
-        self._publish = publish
+        self._listeners = listeners
         self._affects = affects
-        self._lock = threading.Lock()
+        self._lock = Section()
         self._replicas: dict[str, Replica] = {}
         self._sender = uuid.uuid4().hex
         self._sequence = itertools.count(1)
@@ -65,8 +67,8 @@ class Courier:
         return Seat(pool, f"{self._sender}:{number}")
 
     def wake(self, replica: Replica, *, sweep: bool = True) -> None:
-        """There is something to carry for ``replica``."""
-        self.run(replica, sweep=sweep)
+        """There is something to carry for ``replica``; a garbage collector may say so at any time."""
+        unless_held(partial(self.run, replica, sweep=sweep))
 
     def run(self, replica: Replica, *, sweep: bool = True) -> Facts:
         """Delivers what ``replica`` holds, makes the transitions that are due, and brings the facts back."""
@@ -81,7 +83,6 @@ class Courier:
         def due(facts: Facts) -> Step | None:
             return machine.decide(replica.policy, facts, self._clock.jitter())
 
-        events: list[Event] = []
         with self._lock:
             self._replicas.setdefault(replica.name, replica)
             while True:
@@ -95,12 +96,11 @@ class Courier:
                 event = self._event(replica, facts, step.event, step.record, step.previous)
                 clear = step.record.state is State.CLOSED
                 if self.backend.swap(replica.name, facts.record.generation, step.record, event, clear=clear):
-                    events.append(event)
+                    self._listeners.put(event)
                     choose = None
             replica.apply(facts, self.unix(facts, facts.record.since))
             self._agenda.put(replica.name, replica.until)
-        for event in events:
-            self._publish(event)
+        self._listeners.tell()
         return facts
 
     def report(self, replica: Replica, kind: EventKind, reason: str) -> None:
@@ -108,7 +108,8 @@ class Courier:
         facts = self.run(replica)
         event = self._event(replica, facts, kind, facts.record, facts.record, reason)
         self.backend.append(event)
-        self._publish(event)
+        self._listeners.put(event)
+        self._listeners.tell()
 
     def close(self) -> None:
         """Delivers what is left and stops waiting for anything."""
@@ -116,7 +117,6 @@ class Courier:
             self.run(replica)
         self._agenda.close()
         self._unsubscribe()
-        self.backend.close()
 
     def _exchange(self, replica: Replica, *, sweep: bool) -> Facts:
         parcel = Parcel(replica.name, replica.policy.window, replica.collect(sweep=sweep))
@@ -158,6 +158,6 @@ class Courier:
 
     def renew(self) -> None:
         """After a fork, in the child, which is a sender of its own."""
-        self._lock = threading.Lock()
+        self._lock.renew()
         self._sender = uuid.uuid4().hex
         self._sequence = itertools.count(1)

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from recloser.clock import SystemClock
+from recloser.contain import Listeners
 from recloser.engine import Engine
 from recloser.forks import renew_after_fork
 from recloser.registry import Registry, caller
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from recloser.backends import Backend
     from recloser.circuit import Circuit
+    from recloser.core.events import Event
     from recloser.core.policy import Mode, Policy
     from recloser.registry import Dependent
 
@@ -46,6 +48,9 @@ class DefaultRecloser(Recloser):
 
     def __init__(self) -> None:
         self._settings: Settings | None = None
+        self._listeners: Listeners[Event] = Listeners()
+        # The engines that were in place before tests lent theirs.
+        self._beneath: list[Engine | None] = []
         self._installed: Engine | None = None
         # What modules wrote down; it outlives every engine.
         self._written = Registry()
@@ -62,7 +67,7 @@ class DefaultRecloser(Recloser):
                 installed = self._installed
                 if installed is None:
                     settings = self._settings or Settings.layered()
-                    installed = self._installed = Engine(settings, SystemClock(), self._written)
+                    installed = self._installed = Engine(settings, SystemClock(), self._written, self._listeners)
         return installed
 
     def configure(
@@ -75,7 +80,8 @@ class DefaultRecloser(Recloser):
         """Says where facts are shared and what is done with them; what is left out comes from the environment.
 
         Call it once, when the application starts. Circuits that are in use already move to the new backend, and what
-        they had counted stays behind.
+        they had counted stays behind. Without arguments it changes nothing. What it says while a test uses the
+        ``recloser`` fixture holds after the test.
 
         Args:
             backend: a URL such as ``"memory://"``, or a backend; ``RECLOSER_BACKEND`` without it.
@@ -88,20 +94,27 @@ class DefaultRecloser(Recloser):
         Raises:
             ConfigurationError: for an impossible value, naming where it was written and what is allowed.
         """
-        engine = Engine(Settings.layered(backend, namespace, mode), SystemClock(), self._written)
-        before = self._install(engine)
+        if (backend, namespace, mode) == (None, None, None):
+            return self
+        self._settings = Settings.layered(backend, namespace, mode)
+        engine = Engine(self._settings, SystemClock(), self._written, self._listeners)
+        if self._beneath:
+            # A test has the engine now; this one is for afterwards.
+            before, self._beneath[0] = self._beneath[0], engine
+        else:
+            before = self._install(engine)
         if before is not None:
-            before.courier.close()
+            before.close()
         return self
 
     @contextmanager
     def lent(self, engine: Engine) -> Iterator[None]:
         """Works with another engine for a while."""
-        before = self._install(engine)
+        self._beneath.append(self._install(engine))
         try:
             yield
         finally:
-            self._install(before)
+            self._install(self._beneath.pop())
 
     def written(self) -> Registry:
         """A copy of what modules wrote down, to begin a test with."""

@@ -35,6 +35,7 @@ class Engine:
         settings: where facts are shared, and what is done with them.
         clock: the time to live by.
         registry: what the application has written down.
+        listeners: who is told of events; nobody at first by default.
     """
 
     settings: Settings
@@ -44,7 +45,9 @@ class Engine:
     listeners: Listeners[Event]
     courier: Courier
 
-    def __init__(self, settings: Settings, clock: Clock, registry: Registry) -> None:
+    def __init__(
+        self, settings: Settings, clock: Clock, registry: Registry, listeners: Listeners[Event] | None = None
+    ) -> None:
         self.settings = settings
         self.clock = clock
         self.registry = registry
@@ -55,8 +58,8 @@ class Engine:
         )
         if not isinstance(self.backend, Backend):
             raise ConfigurationError("backend", self.backend, "a URL, or an object that keeps the Backend protocol")
-        self.listeners = Listeners()
-        self.courier = Courier(self.backend, clock, self.listeners.tell, registry.affects)
+        self.listeners = listeners or Listeners()
+        self.courier = Courier(self.backend, clock, self.listeners, registry.affects)
         self._replicas: dict[str, Replica] = {}
         self._lock = threading.Lock()
         renew_after_fork(self)
@@ -76,6 +79,12 @@ class Engine:
     def renew(self) -> None:
         """After a fork, in the child."""
         self._lock = threading.Lock()
+
+    def close(self) -> None:
+        """Delivers what is left, and closes the backend unless somebody else made it."""
+        self.courier.close()
+        if isinstance(self.settings.backend, str):
+            self.backend.close()
 
     def adopt(self, name: str) -> None:
         """Makes a policy that was put down hold at once, even if its circuit is in use already."""

@@ -167,7 +167,7 @@ class DeadlineError(RecloserError, TimeoutError):
 
     @property
     def stalled(self) -> bool:
-        """Whether it fired so late that this process must have stood still: nothing is known of the provider then.
+        """Whether it fired so late that this process must have stood still, so that nothing is known of the provider.
 
         A quarter of a second and a tenth of the length are allowed for: a busy event loop is that late, a provider is
         not to blame for more.

@@ -51,11 +51,11 @@ class Fallback(Generic[T]):
         self._providers = _providers(positional, named, mention)
         self._register = register
         self._call: Callable[..., Any] | None = None
-        self.name = " → ".join(provider.name for provider in self._providers)
+        self.name = f"fallback({', '.join(self.order)})"
         register(self)
 
     def __repr__(self) -> str:
-        return f"fallback({', '.join(repr(provider.name) for provider in self._providers)})"
+        return f"fallback({', '.join(map(repr, self.order))})"
 
     # -- calling -----------------------------------------------------------------------------------------------------
 
@@ -77,19 +77,26 @@ class Fallback(Generic[T]):
             return type(function)(inner)
         return self._decorate(function)
 
-    def call(self: Fallback[Callable[P, R]], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Calls the providers themselves, for providers that are callables with one signature."""
+    @property
+    def call(self: Fallback[Callable[P, R]]) -> Callable[P, R]:
+        """Calls the providers themselves, for providers that are callables with one signature.
+
+        Raises:
+            ConfigurationError: when one of them cannot be called.
+        """
         if self._call is None:
             for provider in self._providers:
                 if not callable(provider.value):
                     raise ConfigurationError("provider", provider.value, "something that can be called, to use .call")
             self._call = chained(self._beginner(operator.call, 0), kind_of(self._providers[0].value))
-        result: R = self._call(*args, **kwargs)
-        return result
+        return self._call
 
     def _decorate(self, function: Any, *, bound: bool = False) -> Any:
         if not callable(function):
             raise ConfigurationError("function", function, "something that can be called")
+        for gate in self.gates:
+            if isinstance(gate, Circuit):
+                gate.check_timeout(function)
         kind = kind_of(function)
         as_method = chained(self._beginner(function, 1), kind)
         takes_self = bound or _parameters(function)[:1] in (["self"], ["cls"])
@@ -136,8 +143,14 @@ class Fallback(Generic[T]):
         Raises:
             PausedError: when none is available.
         """
-        # A healthy provider first, whatever the order: work that only needs one of them is no test of the others.
-        return self._admit(sorted(self.gates, key=lambda gate: gate.bound.current().state is not State.CLOSED))
+        # Work that only needs one of them tests none while one is healthy, and never more than one: the call that
+        # follows would fall over to the other and find its only probe taken.
+        states = [(gate.bound.current().state, gate) for gate in self.gates]
+        for wanted in (State.CLOSED, State.HALF_OPEN):
+            for state, gate in states:
+                if state is wanted:
+                    return gate.admit()
+        return self._admit(self.gates)
 
     @staticmethod
     def _admit(gates: Iterable[Gate]) -> tuple[Gate, Seat | None]:
@@ -233,9 +246,9 @@ def _providers(
 
 def _provider(value: Any, mention: Callable[[str], Circuit]) -> Provider:
     if isinstance(value, str):
-        return Provider(value, value, mention(value), wrapped=False)
+        return _covering(value, value, mention(value))
     if isinstance(value, Circuit):
-        return Provider(value.name, value.name, value, wrapped=False)
+        return _covering(value.name, value.name, value)
     gate = gate_of(value)
     if isinstance(gate, Gate):
         return Provider(gate.name, value, gate, wrapped=True)
@@ -246,7 +259,12 @@ def _named(name: str, client: Any, mention: Callable[[str], Circuit]) -> Provide
     gate = gate_of(client)
     if isinstance(gate, Gate):
         return Provider(gate.name, client, gate, wrapped=True)
-    return Provider(name, client, mention(name), wrapped=False)
+    return _covering(name, client, mention(name))
+
+
+def _covering(name: str, value: Any, gate: Gate) -> Provider:
+    gate.covers = True
+    return Provider(name, value, gate, wrapped=False)
 
 
 def _parameters(function: Any) -> list[str]:

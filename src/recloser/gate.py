@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from recloser.core.outcome import Kind, Outcome, Verdict
 from recloser.errors import DeadlineError, PausedError, RefusedResultError
+from recloser.permit import PASS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,10 +21,57 @@ if TYPE_CHECKING:
     from recloser.replica import Replica
     from recloser.rules import Rules
 
-__all__ = ["Gate", "failures_seen"]
+__all__ = ["Cover", "Gate", "Watch", "cover", "watch"]
 
-failures_seen: ContextVar[list[tuple[Gate, BaseException]] | None] = ContextVar("failures_seen", default=None)
-"""Where a fallback learns which of its providers' circuits counted a failure during a try."""
+
+class Watch:
+    """What the circuits made of one try of a fallback: failures, and None for a result that a rule let pass.
+
+    A task that was begun during the try lives on in the same context: once the try is over, nothing more is noted.
+    """
+
+    __slots__ = ("_seen",)
+
+    def __init__(self) -> None:
+        self._seen: list[tuple[Gate, BaseException | None]] | None = []
+
+    def note(self, gate: Gate, error: BaseException | None) -> None:
+        """Notes one outcome."""
+        if self._seen is not None:
+            self._seen.append((gate, error))
+
+    def close(self) -> list[tuple[Gate, BaseException | None]]:
+        """Everything noted; nothing is from now on."""
+        seen, self._seen = self._seen or [], None
+        return seen
+
+
+class Cover:
+    """A try of a fallback that passes through a circuit by name; a client inside with the same circuit is part of it.
+
+    Attributes:
+        circuit: the circuit's name.
+        outer: the cover around this one.
+        claimed: whether the try itself has passed, so that whoever comes now is inside.
+        over: whether the try has ended.
+    """
+
+    __slots__ = ("circuit", "claimed", "outer", "over")
+
+    circuit: str
+    outer: Cover | None
+    claimed: bool
+    over: bool
+
+    def __init__(self, circuit: str, outer: Cover | None) -> None:
+        self.circuit = circuit
+        self.outer = outer
+        self.claimed = False
+        self.over = False
+
+
+watch: ContextVar[Watch | None] = ContextVar("recloser_watch", default=None)
+cover: ContextVar[Cover | None] = ContextVar("recloser_cover", default=None)
 
 
 class _Unbound:
@@ -48,6 +96,7 @@ class Gate:
     name: str
     rules: Rules
     stream: bool
+    covers: bool
     replica: Replica | _Unbound
     plain: set[type]
     counts_items: bool
@@ -56,6 +105,7 @@ class Gate:
         self.name = name
         self.rules = rules
         self.stream = stream
+        self.covers = False
         self.replica = UNBOUND
         self._bind = bind
         # Classes of results that are settled as they are: neither awaitable nor a stream, and not looked at by a rule.
@@ -68,6 +118,8 @@ class Gate:
         replica = self.replica
         if isinstance(replica, _Unbound):
             replica = self.replica = self._bind(self)
+            if self.covers:
+                replica.expect_covers()
         return replica
 
     def unbind(self) -> None:
@@ -81,7 +133,17 @@ class Gate:
             PausedError: when the circuit does not let it through.
         """
         replica = self.bound
-        return replica.permit or replica.acquire()
+        return replica.permit or (PASS if replica.covered and self._is_inside() else replica.acquire())
+
+    def _is_inside(self) -> bool:
+        """Whether this call is part of one that passes through the same circuit already."""
+        around = cover.get()
+        while around is not None and (around.over or around.circuit != self.name):
+            around = around.outer
+        if around is None:
+            return False
+        inside, around.claimed = around.claimed, True
+        return inside
 
     def admit(self) -> tuple[Gate, Seat | None]:
         """Leave to begin work that depends on this circuit, and the trial that it took if the circuit is being tested.
@@ -133,9 +195,13 @@ class Gate:
             outcome = Outcome.SLOW if elapsed > permit.slow_after else Outcome(Verdict.IGNORED, Kind.CANCELLED)
             permit.replica.settle(permit, outcome)
 
+    def tell_watch(self, error: BaseException | None) -> None:
+        """Tells a fallback, if this call is one of its tries, what became of it."""
+        watching = watch.get()
+        if watching is not None:
+            watching.note(self, error)
+
     def _settle(self, permit: Permit, replica: Replica, outcome: Outcome, error: BaseException) -> None:
         if outcome.is_failure:
-            seen = failures_seen.get()
-            if seen is not None:
-                seen.append((self, error))
+            self.tell_watch(error)
         replica.settle(permit, outcome, error)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from recloser.errors import PausedError, ProvidersExhaustedError, RefusedResultError
-from recloser.gate import failures_seen
+from recloser.gate import Cover, Watch, cover, watch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -37,15 +37,17 @@ class Provider:
 class Tries:
     """The tries of one call. As a context manager around each, it learns what the provider's circuit made of it."""
 
-    __slots__ = ("_left", "_seen", "_token", "errors", "provider")
+    __slots__ = ("_cover", "_left", "_seen", "_tokens", "_watch", "errors", "provider")
 
     provider: Provider
     errors: dict[str, BaseException]
-    _token: Token[list[tuple[Gate, BaseException]] | None]
+    _tokens: tuple[Token[Watch | None], Token[Cover | None]]
 
     def __init__(self, providers: Iterable[Provider]) -> None:
         self._left = iter(providers)
-        self._seen: list[tuple[Gate, BaseException]] = []
+        self._seen: list[tuple[Gate, BaseException | None]] = []
+        self._watch = Watch()
+        self._cover: Cover | None = None
         self.errors = {}
 
     def next(self) -> Provider:
@@ -56,8 +58,8 @@ class Tries:
             ProvidersExhaustedError: when there is none left.
         """
         for provider in self._left:
-            self._seen = []
             self.provider = provider
+            self._cover = None
             refused = provider.gate.bound.refusal() if provider.wrapped else None
             if refused is None:
                 return provider
@@ -65,28 +67,38 @@ class Tries:
         raise self._exhausted()
 
     def __enter__(self) -> Self:
-        self._token = failures_seen.set(self._seen)
+        self._watch = Watch()
+        if not self.provider.wrapped and self._cover is None:
+            self._cover = Cover(self.provider.name, cover.get())
+        self._tokens = watch.set(self._watch), cover.set(self._cover or cover.get())
         return self
 
     def __exit__(self, *_: object) -> None:
-        failures_seen.reset(self._token)
+        watched, covered = self._tokens
+        watch.reset(watched)
+        cover.reset(covered)
+        self._seen = self._watch.close()
+        if self._cover is not None:
+            self._cover.over = True
 
     def moves_on(self, error: BaseException) -> bool:
         """Whether ``error`` sends the call on: the provider is paused, or its circuit counted a failure."""
         provider = self.provider
         paused = isinstance(error, PausedError) and error.circuit == provider.name
-        failed = isinstance(error, Exception) and any(gate.name == provider.name for gate, _ in self._seen)
+        failed = isinstance(error, Exception) and any(
+            gate.name == provider.name and seen is not None for gate, seen in self._seen
+        )
         if paused or failed:
             self.errors[provider.name] = error
         return paused or failed
 
     def refused(self) -> bool:
         """Whether a rule of the provider's circuit called the result a failure, which sends the call on too."""
-        if self._seen:
-            gate, error = self._seen[-1]
-            if gate.name == self.provider.name and isinstance(error, RefusedResultError):
-                self.errors[gate.name] = error
-                return True
+        name = self.provider.name
+        last = next((seen for gate, seen in reversed(self._seen) if gate.name == name), None)
+        if isinstance(last, RefusedResultError):
+            self.errors[name] = last
+            return True
         return False
 
     def _exhausted(self) -> PausedError | ProvidersExhaustedError:

@@ -21,10 +21,7 @@ def recloser() -> Iterator[Sandbox]:
     Decorators written at module level, and the functions of the package, use it while the test runs.
     """
     # Imported here, so that a test run that does not ask for the fixture does not load the package.
-    from recloser.default import DEFAULT  # noqa: PLC0415
     from recloser.testing import Sandbox  # noqa: PLC0415
 
-    sandbox = Sandbox()
-    with DEFAULT.lent(sandbox.engine):
+    with Sandbox() as sandbox:
         yield sandbox
-    sandbox.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import weakref
+from dataclasses import fields
 from typing import TYPE_CHECKING, Protocol
 
 from recloser.core.policy import Policy
@@ -50,9 +51,11 @@ class Registry:
         """
         known, where = self._policies.setdefault(name, (policy, place))
         if known != policy:
-            allowed = f"one policy for each circuit; {where} says {known}, {place} says otherwise"
+            mine, theirs = _differing(policy, known)
             key = f"circuit {name!r}"
-            raise ConfigurationError(key, policy, allowed)
+            raise ConfigurationError(
+                key, mine, f"one policy for each circuit: {place} says this, {where} says {theirs}"
+            )
 
     def policy(self, name: str) -> Policy:
         """The policy of a circuit; the default one when nothing was put down."""
@@ -76,6 +79,13 @@ class Registry:
         """All circuits that were mentioned with a policy, or that something is built on."""
         built_on = (name for each in self.dependents for name in each.circuits)
         return {*self._policies, *built_on}
+
+
+def _differing(one: Policy, other: Policy) -> tuple[str, str]:
+    """The fields in which two policies differ, as each of them would be written."""
+    names = [field.name for field in fields(one) if getattr(one, field.name) != getattr(other, field.name)]
+    mine, theirs = (", ".join(f"{name}={getattr(each, name)!r}" for name in names) for each in (one, other))
+    return mine, theirs
 
 
 def caller() -> tuple[str, bool]:

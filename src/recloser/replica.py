@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import logging
 import math
-import threading
+from collections import deque
 from typing import TYPE_CHECKING
 
 from recloser.backends import Delivery, Seat
@@ -21,6 +21,7 @@ from recloser.core.policy import Mode
 from recloser.core.window import BUCKETS, Counts
 from recloser.errors import PausedError
 from recloser.forks import renew_after_fork
+from recloser.locks import Section
 from recloser.permit import PASS, Counter, Permit
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ class Replica:
     record: Record
     until: float
     permit: Permit | None
+    covered: bool
 
     def __init__(self, name: str, policy: Policy, mode: Mode, clock: Clock, courier: Courier) -> None:
         self.name = name
@@ -66,9 +68,11 @@ class Replica:
         # Whoever asks first brings the facts.
         self.until = -math.inf
         self.permit = None
+        # Whether fallbacks pass through this circuit by name: then every call asks whether it is inside of one.
+        self.covered = False
         self._clock = clock
         self._courier = courier
-        self._lock = threading.Lock()
+        self._lock = Section()
         self._closed: Permit | None = None
         # Permits of this generation from before its policy changed; calls that hold one still count.
         self._former: list[Permit] = []
@@ -76,7 +80,7 @@ class Replica:
         self._shut = False
         self._eager = False
         self._since = 0.0
-        self._notes: list[Delivery] = []
+        self._notes: deque[Delivery] = deque()
         self._seats = itertools.count(1)
         renew_after_fork(self)
 
@@ -89,6 +93,9 @@ class Replica:
             PausedError: when the circuit does not let it through.
         """
         while True:
+            closed = self._closed
+            if closed is not None and self.mode is not Mode.OFF:
+                return closed
             now = self._clock.now()
             if self._shut and now < self.until:
                 self._reject(now)
@@ -130,6 +137,13 @@ class Replica:
             return self._refuse_unless_moved(record, lease.retry_after)
         return None, self._refusal(record, self.until - self._clock.now())
 
+    def expect_covers(self) -> None:
+        """A fallback passes through this circuit by name: from now on no call takes the shortest way."""
+        with self._lock:
+            self.covered = True
+            if self.mode is not Mode.OFF:
+                self.permit = None
+
     def trial(self) -> Seat | None:
         """Leave to start work that depends on this circuit; in HALF_OPEN it is one of a few, and has a seat.
 
@@ -170,6 +184,10 @@ class Replica:
             _, refused = self._refuse_unless_moved(record, lease.retry_after)
             if refused is not None:
                 return refused
+
+    def now(self) -> float:
+        """The process's time."""
+        return self._clock.now()
 
     def current(self) -> Record:
         """The record as it is now: a circuit whose time has come moves on before anybody reads it."""
@@ -238,9 +256,9 @@ class Replica:
         counts = counted(self.policy, outcome, probe=seat is not None)
         if counts.failures:
             errors = (ErrorSample.of("failure" if error is None else error, outcome, now),)
-            self._note(Delivery(generation, now, counts, outcome.retry_after, errors, once, seat))
+            self._notes.append(Delivery(generation, now, counts, outcome.retry_after, errors, once, seat))
         else:
-            self._note(Delivery(generation, now, counts, gives_back=seat))
+            self._notes.append(Delivery(generation, now, counts, gives_back=seat))
         self._courier.wake(self)
 
     def report(
@@ -261,10 +279,6 @@ class Replica:
         """Reports a deadline that fired so late that this process must have stood still."""
         self._courier.report(self, EventKind.STALLED, str(error))
 
-    def _note(self, delivery: Delivery) -> None:
-        with self._lock:
-            self._notes.append(delivery)
-
     # -- what the courier does ---------------------------------------------------------------------------------------
 
     def collect(self, *, sweep: bool) -> tuple[Delivery, ...]:
@@ -272,8 +286,7 @@ class Replica:
         with self._lock:
             if sweep:
                 self._sweep()
-            notes, self._notes = self._notes, []
-            return tuple(notes)
+            return tuple(self._notes.popleft() for _ in range(len(self._notes)))
 
     def _sweep(self) -> None:
         """Notes what was counted without a lock."""
@@ -306,10 +319,10 @@ class Replica:
         closed = record.state is State.CLOSED
         self._shut = record.state in (State.OPEN, State.PAUSED) and self.mode is Mode.ENFORCE
         self._closed = Permit(self, record.generation, self._clock, self.policy) if closed else None
-        self.permit = PASS if self.mode is Mode.OFF else self._closed
+        self.permit = PASS if self.mode is Mode.OFF else None if self.covered else self._closed
 
     def renew(self) -> None:
         """After a fork, in the child: what was noted is the parent's to deliver."""
-        self._lock = threading.Lock()
+        self._lock.renew()
         self._sweep()
-        self._notes = []
+        self._notes.clear()

@@ -120,8 +120,8 @@ class Explanation:
             f"{shot.name} is {shot.state.name}" + (f" by {shot.by}: {shot.reason}" if shot.reason else ""),
             f"  trips at: {self.threshold}",
             (
-                f"  in the window: {shot.calls} calls, {shot.failures} failures, {shot.slow} slow, "
-                f"{shot.ignored} ignored, {shot.rejected} rejected"
+                f"  in the window: {_number(shot.calls, 'call')}, {_number(shot.failures, 'failure')}, "
+                f"{shot.slow} slow, {shot.ignored} ignored, {shot.rejected} rejected"
             ),
             *(f"  seen {each.count}x: {each.label} ({each.kind}) {each.message}".rstrip() for each in self.errors),
             f"  next: {self.next}",
@@ -131,12 +131,16 @@ class Explanation:
         return "\n".join(lines)
 
 
+def _number(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
 def _next(shot: Snapshot, policy: Policy, now: float) -> str:
-    tested = f"{policy.probes} probe{'s'[: policy.probes > 1]} will test it" if policy.probes else "it resumes untested"
+    tested = f"{_number(policy.probes, 'probe')} will test it" if policy.probes else "it resumes untested"
     if shot.state is State.CLOSED:
         return "calls go through"
     if shot.state is State.HALF_OPEN:
-        return f"{policy.probes} successful probe{'s'[: policy.probes > 1]} resume it, a failed one pauses it again"
+        return f"it resumes after {_number(policy.probes, 'probe')} that succeed; one that fails pauses it again"
     if shot.until is None:
         return "an operator resumes it"
     return f"in {format_duration(max(0.0, shot.until - now))} {tested}"

@@ -23,8 +23,8 @@ _F = TypeVar("_F", bound="Callable[..., Any]")
 _ALLOWED = "names of circuits, circuits, fallbacks, or callables decorated with either"
 
 _Leave = tuple[str, int]  # a circuit, in one of its generations
-# What a check() admitted in this context and no call has used yet.
-_admitted: ContextVar[set[_Leave] | None] = ContextVar("recloser_admitted", default=None)
+# What a check() admitted in this context and no call has used yet, and until when it is good for one.
+_admitted: ContextVar[dict[_Leave, float] | None] = ContextVar("recloser_admitted", default=None)
 
 
 class Requirement:
@@ -45,11 +45,11 @@ class Requirement:
         if not dependencies:
             raise ConfigurationError("dependencies", (), "at least one of " + _ALLOWED)
         self._dependencies = [_dependency(each, mention) for each in dependencies]
-        self.name = ", ".join(each.name for each in self._dependencies)
+        self.name = f"requires({', '.join(each.name for each in self._dependencies)})"
         register(self)
 
     def __repr__(self) -> str:
-        return f"requires({self.name})"
+        return f"requires({', '.join(each.name for each in self._dependencies)})"
 
     @property
     def circuits(self) -> tuple[str, ...]:
@@ -80,31 +80,33 @@ class Requirement:
         Raises:
             PausedError: when a dependency is unavailable.
         """
-        _admitted.set(self._admit(set()))
+        _admitted.set(self._admit({}))
 
     def allows(self) -> bool:
         """Whether a call made now would run. Takes nothing."""
-        return all(each.refusal() is None for each in self._dependencies)
+        return self.refusal() is None
+
+    def refusal(self) -> PausedError | None:
+        """Why a call made now would not run, for a dispatcher to wait or to log; None when it would. Takes nothing."""
+        return next((no for each in self._dependencies if (no := each.refusal()) is not None), None)
 
     def _enter(self) -> None:
-        paid = _admitted.get()
-        used = self._admit(paid or set())
-        if paid:
-            paid -= used
+        paid = _admitted.get() or {}
+        for used in self._admit(paid):
+            paid.pop(used, None)
 
-    def _admit(self, paid: set[_Leave]) -> set[_Leave]:
+    def _admit(self, paid: dict[_Leave, float]) -> dict[_Leave, float]:
         """Asks every dependency for leave, except what was paid for, and gives all of it back when one says no."""
-        admitted: set[_Leave] = set()
+        admitted: dict[_Leave, float] = {}
         taken: list[tuple[Gate, Seat]] = []
         try:
             for each in self._dependencies:
-                leave = next((leave for leave in map(_leave, _gates(each)) if leave in paid), None)
-                if leave is None:
+                gate = next((gate for gate in _gates(each) if gate.bound.now() < paid.get(_leave(gate), 0.0)), None)
+                if gate is None:
                     gate, seat = each.admit()
-                    leave = _leave(gate)
                     if seat is not None:
                         taken.append((gate, seat))
-                admitted.add(leave)
+                admitted[_leave(gate)] = gate.bound.now() + gate.bound.policy.probe_timeout
         except PausedError:
             for gate, seat in taken:
                 gate.bound.give_back(seat)

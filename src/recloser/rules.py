@@ -50,10 +50,10 @@ class Rules:
     classify: Contained[Outcome | None] | None = None
     failure: tuple[type[BaseException], ...] = ()
     ignore: tuple[type[BaseException], ...] = ()
-    failure_if: Contained[object] | None = None
+    failure_if: Contained[bool] | None = None
     min_items: int | None = None
     min_bytes: int | None = None
-    progress: Contained[object] | None = None
+    progress: Contained[bool] | None = None
 
     @classmethod
     def build(  # noqa: PLR0913 - one argument for each rule
@@ -70,21 +70,28 @@ class Rules:
     ) -> Rules:
         """The rules as written by the user; raises ConfigurationError for what cannot be one."""
 
-        def contained(key: str, function: Callable[[Any], Any] | None, instead: Any = None) -> Contained[Any] | None:
+        def contained(key: str, function: Callable[[Any], Any] | None) -> Contained[Any] | None:
             if function is None:
                 return None
             if not callable(function):
                 raise ConfigurationError(key, function, "a function of one argument, or None")
-            return Contained(f"{key} of circuit {name!r}", function, instead)
+            return Contained(f"{key} of circuit {name!r}", function)
+
+        def yes_or_no(key: str, function: Callable[[Any], object] | None, *, instead: bool) -> Contained[bool] | None:
+            """A predicate; the truth of its answer is the user's code too."""
+            asked = contained(key, function)
+            if asked is None:
+                return None
+            return Contained(asked.what, lambda subject: bool(asked.function(subject)), instead)
 
         return cls(
             contained("classify", classify),
             _types("failure", failure),
             _types("ignore", ignore),
-            contained("failure_if", failure_if),
+            yes_or_no("failure_if", failure_if, instead=False),
             _least("min_items", min_items),
             _least("min_bytes", min_bytes),
-            contained("progress", progress, instead=True),
+            yes_or_no("progress", progress, instead=True),
         )
 
     def judge(self, error: BaseException) -> Outcome:

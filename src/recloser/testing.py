@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
-import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from recloser.backends.memory import MemoryBackend
 from recloser.core import machine
@@ -14,11 +13,13 @@ from recloser.core.policy import Mode
 from recloser.default import DEFAULT
 from recloser.engine import Engine
 from recloser.errors import ConfigurationError
+from recloser.locks import Section
 from recloser.settings import Settings
 from recloser.toolkit import Recloser
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import TracebackType
 
     from recloser.backends import Backend
 
@@ -41,7 +42,7 @@ class ManualClock:
 
     def __init__(self, start: float = 0.0) -> None:
         self._nanos = round(start * _NANO)
-        self._lock = threading.Lock()
+        self._lock = Section()
         self._order = itertools.count()
         self._alarms: list[tuple[float, int, Callable[[], object]]] = []
 
@@ -100,19 +101,32 @@ class ManualClock:
 class Sandbox(Recloser):
     """A toolkit for one test: a memory backend of its own, on a clock that only the test moves.
 
+    In a ``with`` block, decorators written at module level and the functions of the package use it, too.
+
     Args:
         backend: another backend to test on; a fresh memory backend by default.
+        clock: the clock; a new one by default.
 
     Attributes:
         clock: the clock; ``clock.advance("15m")`` moves it.
         events: everything that happened, the latest last.
     """
 
-    def __init__(self, backend: Backend | None = None) -> None:
-        manual = ManualClock()
-        settings = Settings(backend or MemoryBackend(clock=manual), "recloser", Mode.ENFORCE)
-        self._engine = Engine(settings, manual, DEFAULT.written())
-        self._clock = manual
+    def __init__(self, backend: Backend | None = None, *, clock: ManualClock | None = None) -> None:
+        self._clock = clock or ManualClock()
+        settings = Settings(backend or MemoryBackend(clock=self._clock), "recloser", Mode.ENFORCE)
+        self._engine = Engine(settings, self._clock, DEFAULT.written())
+        self._lent = DEFAULT.lent(self._engine)
+
+    def __enter__(self) -> Self:
+        self._lent.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._lent.__exit__(kind, error, traceback)
+        self.close()
 
     @property
     def clock(self) -> ManualClock:

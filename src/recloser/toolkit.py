@@ -271,7 +271,7 @@ class Recloser:
 
     def close(self) -> None:
         """Delivers what is pending and lets go of everything."""
-        self.engine.courier.close()
+        self.engine.close()
 
     async def aclose(self) -> None:
         """The same for async code."""

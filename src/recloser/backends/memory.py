@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from recloser.backends import Lease
+from recloser.clock import SystemClock
 from recloser.core.events import merge_samples
 from recloser.core.machine import Facts, after, initial
 from recloser.core.window import NOTHING, Window
 from recloser.errors import ConfigurationError
 from recloser.forks import renew_after_fork
+from recloser.locks import Section
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -59,15 +60,15 @@ class MemoryBackend:
 
     Args:
         namespace: a name for people to read; two memory backends never share anything.
-        clock: where its time comes from.
+        clock: where its time comes from; the computer's clock by default.
     """
 
     inline = True
 
-    def __init__(self, *, namespace: str = "recloser", clock: Clock) -> None:
+    def __init__(self, *, namespace: str = "recloser", clock: Clock | None = None) -> None:
         self.namespace = namespace
-        self._now = clock.now
-        self._lock = threading.Lock()
+        self._now = (clock or SystemClock()).now
+        self._lock = Section()
         self._shelves: dict[str, _Shelf] = {}
         self._sequences: dict[str, int] = {}
         self._log: deque[Event] = deque(maxlen=_EVENTS)
@@ -83,7 +84,7 @@ class MemoryBackend:
 
     def renew(self) -> None:
         """After a fork, in the child."""
-        self._lock = threading.Lock()
+        self._lock.renew()
 
     def exchange(self, sender: str, sequence: int, sent: float, parcels: Sequence[Parcel]) -> list[Facts]:
         with self._lock:

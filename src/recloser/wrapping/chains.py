@@ -5,8 +5,8 @@ from __future__ import annotations
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import TYPE_CHECKING, Any
 
-import wrapt
-
+from recloser.wrapping.failover import fail_over
+from recloser.wrapping.frames import hide_own_frames
 from recloser.wrapping.proxies import FollowedProxy
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class Chain:
         kwargs: the caller's keyword arguments.
     """
 
-    __slots__ = ("_after", "_before", "_kwargs", "_tries", "_ways")
+    __slots__ = ("_after", "_before", "_kwargs", "_swaps", "_tries", "_ways")
 
     def __init__(
         self,
@@ -42,6 +42,7 @@ class Chain:
         self._ways = ways
         self._before, self._after = args[:bound], args[bound:]
         self._kwargs = kwargs
+        self._swaps = False
 
     def _start(self) -> Any:
         """Calls the function with the provider that is to be tried now."""
@@ -57,7 +58,7 @@ class Chain:
         """Whether ``error`` sends the call to the next provider; if not, it is made ready for the caller."""
         if self._tries.moves_on(error):
             return True
-        _hide_own_frames(error)
+        hide_own_frames(error)
         return False
 
     def run(self) -> Any:
@@ -111,7 +112,7 @@ class Chain:
         except StopIteration as stop:
             return stop.value
         except BaseException as error:
-            _hide_own_frames(error)
+            hide_own_frames(error)
             raise
 
     def _first(self, started: Any) -> tuple[Generator[Any, Any, Any], Any]:
@@ -151,7 +152,7 @@ class Chain:
         except StopAsyncIteration:
             return
         except BaseException as error:
-            _hide_own_frames(error)
+            hide_own_frames(error)
             raise
 
     async def _first_async(self, started: Any) -> tuple[AsyncGenerator[Any, Any], Any]:
@@ -181,136 +182,8 @@ class Chain:
             return self.iterate(result)
         if cls is AsyncGeneratorType:
             return self.iterate_async(result)
-        if issubclass(cls, FollowedProxy):
-            return _fail_over(self, result)
+        if issubclass(cls, FollowedProxy) and not self._swaps:
+            # From now on the next provider's stream is wanted by the proxy made here, and not by the caller.
+            self._swaps = True
+            return fail_over(self, result)
         return result
-
-
-class _FailOver(wrapt.BaseObjectProxy[Any]):
-    """Stands in for a stream that can still be swapped for the next provider's, as long as it has given nothing."""
-
-    _self_chain: Chain
-    _self_begun: bool
-
-    def __init__(self, chain: Chain, wrapped: Any) -> None:
-        super().__init__(wrapped)
-        self._self_chain = chain
-        self._self_begun = False
-
-    def _self_stays(self, error: BaseException) -> bool:
-        """Whether ``error`` is for the reader; otherwise the next provider's stream is wanted."""
-        if self._self_begun:
-            return True
-        if isinstance(error, StopIteration | StopAsyncIteration):
-            return not self._self_chain.tries.refused()
-        return not self._self_chain.moves_on(error)
-
-
-class _Next:
-    def __iter__(self: Any) -> Any:
-        return self
-
-    def __next__(self: Any) -> Any:
-        while True:
-            try:
-                with self._self_chain.tries:
-                    item = next(self.__wrapped__)
-            except BaseException as error:
-                if self._self_stays(error):
-                    raise
-            else:
-                self._self_begun = True
-                return item
-            self.__wrapped__ = self._self_chain.run()
-
-
-class _AsyncNext:
-    def __aiter__(self: Any) -> Any:
-        return self
-
-    async def __anext__(self: Any) -> Any:
-        while True:
-            try:
-                with self._self_chain.tries:
-                    item = await anext(self.__wrapped__)
-            except BaseException as error:
-                if self._self_stays(error):
-                    raise
-            else:
-                self._self_begun = True
-                return item
-            self.__wrapped__ = await _settled(self._self_chain.run())
-
-
-class _Enters:
-    def __enter__(self: Any) -> Any:
-        while True:
-            try:
-                with self._self_chain.tries:
-                    entered = self.__wrapped__.__enter__()
-            except BaseException as error:
-                if self._self_stays(error):
-                    raise
-            else:
-                self._self_begun = True
-                return entered
-            self.__wrapped__ = self._self_chain.run()
-
-    def __exit__(self: Any, *error: object) -> Any:
-        return self.__wrapped__.__exit__(*error)
-
-
-class _AsyncEnters:
-    async def __aenter__(self: Any) -> Any:
-        while True:
-            try:
-                with self._self_chain.tries:
-                    entered = await self.__wrapped__.__aenter__()
-            except BaseException as error:
-                if self._self_stays(error):
-                    raise
-            else:
-                self._self_begun = True
-                return entered
-            self.__wrapped__ = await _settled(self._self_chain.run())
-
-    async def __aexit__(self: Any, *error: object) -> Any:
-        return await self.__wrapped__.__aexit__(*error)
-
-
-class _Awaits:
-    def __await__(self: Any) -> Any:
-        return self._self_chain.run_async(self.__wrapped__).__await__()
-
-
-_PROTOCOLS: dict[str, type] = {
-    "__next__": _Next,
-    "__anext__": _AsyncNext,
-    "__enter__": _Enters,
-    "__aenter__": _AsyncEnters,
-    "__await__": _Awaits,
-}
-_classes: dict[frozenset[str], type[_FailOver]] = {}
-
-
-def _fail_over(chain: Chain, followed: FollowedProxy) -> Any:
-    wrapped = type(followed.__wrapped__)
-    protocols = frozenset(name for name in _PROTOCOLS if hasattr(wrapped, name))
-    cls = _classes.get(protocols)
-    if cls is None:
-        bases = [mixin for name, mixin in _PROTOCOLS.items() if name in protocols]
-        cls = _classes[protocols] = type("FailOverProxy", (*bases, _FailOver), {})
-    return cls(chain, followed)
-
-
-async def _settled(result: Any) -> Any:
-    return await result if type(result) is CoroutineType else result
-
-
-def _hide_own_frames(error: BaseException) -> None:
-    """The error passes through several functions of ours; its traceback need not."""
-    traceback = error.__traceback__
-    while traceback is not None and traceback.tb_frame.f_globals.get("__name__", "").startswith("recloser."):
-        traceback = traceback.tb_next
-    if traceback is not None:
-        error.__traceback__ = traceback

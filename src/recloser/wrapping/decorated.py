@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
 from enum import Enum, auto
@@ -11,13 +12,12 @@ from typing import TYPE_CHECKING, Any
 import wrapt
 
 from recloser.errors import ConfigurationError
+from recloser.gate import Gate
 from recloser.wrapping.calls import async_call, sync_call
 from recloser.wrapping.streams import async_generator_call, generator_call
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from recloser.gate import Gate
 
 __all__ = ["Kind", "decorate", "gate_of", "is_async", "kind_of", "passage", "stand_in"]
 
@@ -38,16 +38,23 @@ def stand_in(function: Any, call: Callable[..., Any], gate: object, **more: Any)
     if not callable(function):
         raise ConfigurationError("function", function, "something that can be called")
     base: type = _Function if isinstance(function, FunctionType) else _Callable
+    if (
+        base is _Callable
+        and hasattr(type(function), "__get__")
+        and not isinstance(function, MethodType | _StandIn | type)
+    ):
+        base = _Bindable
     # One class for each: a staticmethod in the class is called without a look at the instance, which is what makes
     # wrapt's own FunctionWrapper three times as slow (it asks the function for __self__, and catches the
     # AttributeError).
-    cls = type(type(function).__name__, (base,), {"__call__": staticmethod(call), "__slots__": (), **more})
+    cls = type(str(type(function).__name__), (base,), {"__call__": staticmethod(call), "__slots__": (), **more})
     return cls(function, gate)
 
 
 def gate_of(function: object) -> Any:
     """What ``function`` was decorated with; None when it was not."""
-    if isinstance(function, MethodType):
+    # The stand-in for a bound method passes for one itself.
+    if not issubclass(type(function), _StandIn) and isinstance(function, MethodType):
         function = function.__func__
     return function._self_gate if isinstance(function, _StandIn) else None
 
@@ -67,7 +74,8 @@ def kind_of(function: Any) -> Kind:
     if inspect.isasyncgenfunction(inside):
         return Kind.GENERATES_ASYNC
     if inspect.isgeneratorfunction(inside):
-        return Kind.GENERATES
+        # types.coroutine makes of a generator function something to await; what it returns will tell.
+        return Kind.RETURNS if inside.__code__.co_flags & inspect.CO_ITERABLE_COROUTINE else Kind.GENERATES
     return Kind.AWAITED if inspect.iscoroutinefunction(inside) else Kind.RETURNS
 
 
@@ -113,17 +121,11 @@ class _StandIn(wrapt.BaseObjectProxy[Any]):
     """What both kinds have in common."""
 
     __slots__ = ()
-    _self_gate: object
 
+    # No annotations at class level: they would stand in for those of the function.
     def __init__(self, wrapped: Any, gate: object) -> None:
         super().__init__(wrapped)
         self._self_gate = gate
-
-    def __copy__(self) -> Any:
-        return self
-
-    def __deepcopy__(self, memo: Any) -> Any:
-        return self
 
 
 class _Function(_StandIn):
@@ -134,6 +136,12 @@ class _Function(_StandIn):
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         return self if instance is None else MethodType(self, instance)  # type: ignore[arg-type]  # it can be called
 
+    def __copy__(self) -> Any:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Any:
+        return self
+
     def __reduce_ex__(self, protocol: Any) -> str:
         return str(self.__qualname__)
 
@@ -143,5 +151,23 @@ class _Callable(_StandIn):
 
     __slots__ = ()
 
+    def __copy__(self) -> Any:
+        return self._self_again(copy.copy(self.__wrapped__))
+
+    def __deepcopy__(self, memo: Any) -> Any:
+        return self._self_again(copy.deepcopy(self.__wrapped__, memo))
+
+    def _self_again(self, wrapped: Any) -> Any:
+        return decorate(self._self_gate, wrapped) if isinstance(self._self_gate, Gate) else self
+
     def __reduce_ex__(self, protocol: Any) -> Any:
-        return self.__wrapped__.__reduce_ex__(protocol)
+        msg = f"{self.__wrapped__!r} cannot be pickled with its circuit; decorate a function of a module instead"
+        raise TypeError(msg)
+
+
+class _Bindable(_Callable):
+    """Stands in for a callable that binds to instances as functions do, without being one (``lru_cache``, Cython)."""
+
+    __slots__ = ()
+
+    __get__ = _Function.__get__

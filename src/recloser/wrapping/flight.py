@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
+from recloser.core.outcome import Kind
 from recloser.errors import DeadlineError, RefusedResultError
 from recloser.wrapping.deadlines import Deadline
 
@@ -32,17 +33,23 @@ class Flight:
 
     Attributes:
         holders: how many proxies and generators there are that can end it.
-        last_error: what it was settled with, if that was an error.
+        asked: whether an item was ever asked for.
+        iterated: whether it is read as a stream, whose end is its exhaustion.
+        leaving: whether the application is leaving the ``with`` block around it.
+        dropped: what watches over a coroutine or a generator that may never be started.
     """
 
     __slots__ = (
         "_asked",
         "_quiet_since",
+        "asked",
         "bytes",
+        "dropped",
         "gate",
         "holders",
         "items",
-        "last_error",
+        "iterated",
+        "leaving",
         "permit",
         "settled",
         "waited",
@@ -55,7 +62,10 @@ class Flight:
     bytes: int
     settled: bool
     holders: int
-    last_error: BaseException | None
+    asked: bool
+    iterated: bool
+    leaving: bool
+    dropped: object
 
     def __init__(self, gate: Gate, permit: Permit, waited: float = 0.0) -> None:
         self.gate = gate
@@ -65,7 +75,10 @@ class Flight:
         self.bytes = 0
         self.settled = False
         self.holders = 0
-        self.last_error = None
+        self.asked = False
+        self.iterated = False
+        self.leaving = False
+        self.dropped = None
         self._asked: float | None = None
         self._quiet_since = 0.0
 
@@ -77,8 +90,13 @@ class Flight:
         """Whether items must be looked at one by one."""
         return self.permit.watched or self.gate.counts_items
 
+    def wait(self) -> None:
+        """From now on the provider is waited for."""
+        self._asked = self.permit.now()
+
     def ask(self) -> None:
         """An item is asked for: from now on the provider is waited for."""
+        self.asked = True
         self._asked = self.permit.now()
 
     def deadline(self, *, opening: bool = False) -> AbstractContextManager[object]:
@@ -101,13 +119,20 @@ class Flight:
         left, which, length = min(ends)
         return Deadline(self.gate.name, self.permit, which, length, left)
 
-    def got(self, item: object) -> None:
-        """An item came."""
+    def got(self, item: object, *, late_counts: bool = False) -> None:
+        """An item came.
+
+        Args:
+            item: what came.
+            late_counts: whether its being late is a failure. A sync stream cannot be interrupted at its deadline; an
+                async one was, unless this process itself stood still.
+        """
         self._stop_waiting()
         rules = self.gate.rules
         if rules.progress is not None and not rules.progress(item):
             return
-        self._judge_silence()
+        if late_counts:
+            self._judge_silence()
         self.items += 1
         self._quiet_since = self.waited
         if rules.min_bytes is not None:
@@ -123,7 +148,7 @@ class Flight:
             self._asked = None
 
     def _judge_silence(self) -> None:
-        """A sync stream cannot be interrupted: an item that came too late is handed on, and counted as a failure."""
+        """An item that came too late is handed on, and counted as a failure."""
         policy, silence = self.permit.policy, self.waited - self._quiet_since
         which, length = ("first_item", policy.first_item) if self.items == 0 else ("idle", policy.idle)
         if length is not None and silence > length:
@@ -156,13 +181,45 @@ class Flight:
         """It ended with something that a rule calls a failure."""
         if not self.settled:
             self.settled = True
-            self.last_error = error
             self.gate.refuse(self.permit, error)
 
     def crash(self, error: BaseException) -> None:
         """It ended with ``error``."""
         self._stop_waiting()
-        self._settle(error)
+        if not self.leaving:
+            self._settle(error)
+
+    def end_block(self, error: BaseException | None) -> None:
+        """A ``with`` block around it was left, in order or with an error."""
+        self.leaving = False
+        if error is None:
+            self.succeed()
+        else:
+            self.end_by_reader(error)
+
+    def end(self, error: BaseException, *, thrown: object) -> None:
+        """It ended with ``error``, which may be what the reader had thrown in."""
+        if error is thrown:
+            self.end_by_reader(error)
+        else:
+            self.crash(error)
+
+    def end_by_reader(self, error: BaseException) -> None:
+        """It ended with an error that came from the application's side: what is unknown is not the provider's."""
+        rules = self.gate.rules
+        outcome = rules.judge(error)
+        if outcome.is_failure and outcome.kind is Kind.UNKNOWN and not isinstance(error, rules.failure):
+            self.leave()
+        else:
+            self.crash(error)
+
+    def close(self, *, stream: bool) -> None:
+        """The application closes it, a stream or a connection; whatever its reader gets after that is no failure."""
+        if stream or self.iterated or (self.asked and not self.items):
+            self.leave()
+        else:
+            # A connection that was used through its methods: closing it is how its call ends well.
+            self.succeed()
 
     def leave(self) -> None:
         """The application ended it before it was over."""
@@ -174,7 +231,7 @@ class Flight:
     def hung_up(self, error: BaseException) -> None:
         """Reading from a connection raised; only a failure ends it, it may be read again after a cancellation."""
         self._stop_waiting()
-        if self.gate.rules.judge(error).is_failure:
+        if not self.leaving and self.gate.rules.judge(error).is_failure:
             self._settle(error)
 
     def let_go(self) -> None:
@@ -186,13 +243,15 @@ class Flight:
     def _settle(self, error: BaseException) -> None:
         if not self.settled:
             self.settled = True
-            self.last_error = error
             self.gate.fail(self.permit, self.waited, error)
 
     def judged(self, result: Any) -> bool:
         """Whether ``failure_if`` was asked about ``result`` and called it a failure, which settles the flight."""
         rule = self.gate.rules.failure_if
-        if rule is None or not rule(result):
+        if rule is None:
+            return False
+        if not rule(result):
+            self.gate.tell_watch(None)
             return False
         self.refuse(RefusedResultError("failure_if called the result a failure", result))
         return True

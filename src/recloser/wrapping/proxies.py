@@ -6,12 +6,12 @@ they would for the object itself.
 
 from __future__ import annotations
 
-import inspect
+import copy
 from typing import TYPE_CHECKING, Any
 
 import wrapt
 
-from recloser.core.outcome import Kind
+from recloser.wrapping.frames import hide_own_frames
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -26,19 +26,21 @@ __all__ = ["FollowedProxy", "follow_object", "is_followable"]
 class FollowedProxy(wrapt.BaseObjectProxy[Any]):
     """What every proxy has: the object, its flight, and an end when the application lets go of it."""
 
-    _self_flight: Flight
-    _self_finish: Finish
-    _self_iterated: bool
-
+    # No annotations at class level: they would stand in for those of the object.
     def __init__(self, flight: Flight, wrapped: Any, finish: Finish) -> None:
         super().__init__(wrapped)
         self._self_flight = flight
         self._self_finish = finish
-        self._self_iterated = False
         flight.holders += 1
 
     def __del__(self) -> None:
         self._self_flight.let_go()
+
+    def __copy__(self) -> Any:
+        return copy.copy(self.__wrapped__)
+
+    def __deepcopy__(self, memo: Any) -> Any:
+        return copy.deepcopy(self.__wrapped__, memo)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         return self.__wrapped__.__reduce_ex__(protocol)
@@ -98,7 +100,7 @@ class _AsyncItems:
 
 def _next(proxy: Any, iterator: Iterator[Any]) -> Any:
     flight: Flight = proxy._self_flight
-    proxy._self_iterated = True
+    flight.iterated = True
     flight.ask()
     try:
         item = next(iterator)
@@ -107,14 +109,15 @@ def _next(proxy: Any, iterator: Iterator[Any]) -> Any:
         raise
     except BaseException as error:
         flight.crash(error)
+        hide_own_frames(error)
         raise
-    flight.got(item)
+    flight.got(item, late_counts=True)
     return item
 
 
 async def _anext(proxy: Any, iterator: AsyncIterator[Any]) -> Any:
     flight: Flight = proxy._self_flight
-    proxy._self_iterated = True
+    flight.iterated = True
     flight.ask()
     try:
         with flight.deadline():
@@ -124,6 +127,7 @@ async def _anext(proxy: Any, iterator: AsyncIterator[Any]) -> Any:
         raise
     except BaseException as error:
         flight.crash(error)
+        hide_own_frames(error)
         raise
     flight.got(item)
     return item
@@ -138,7 +142,7 @@ class _Awaits:
 class _Enters:
     def __enter__(self: Any) -> Any:
         flight: Flight = self._self_flight
-        flight.ask()
+        flight.wait()
         try:
             entered = self.__wrapped__.__enter__()
         except BaseException as error:
@@ -148,19 +152,20 @@ class _Enters:
 
     def __exit__(self: Any, kind: object, error: BaseException | None, traceback: object) -> Any:
         flight: Flight = self._self_flight
+        flight.leaving = True
         try:
             swallowed = self.__wrapped__.__exit__(kind, error, traceback)
         except BaseException as own:
-            _left(flight, own)
+            flight.end_block(own)
             raise
-        _left(flight, error)
+        flight.end_block(error)
         return swallowed
 
 
 class _AsyncEnters:
     async def __aenter__(self: Any) -> Any:
         flight: Flight = self._self_flight
-        flight.ask()
+        flight.wait()
         try:
             with flight.deadline(opening=True):
                 entered = await self.__wrapped__.__aenter__()
@@ -171,12 +176,13 @@ class _AsyncEnters:
 
     async def __aexit__(self: Any, kind: object, error: BaseException | None, traceback: object) -> Any:
         flight: Flight = self._self_flight
+        flight.leaving = True
         try:
             swallowed = await self.__wrapped__.__aexit__(kind, error, traceback)
         except BaseException as own:
-            _left(flight, own)
+            flight.end_block(own)
             raise
-        _left(flight, error)
+        flight.end_block(error)
         return swallowed
 
 
@@ -190,40 +196,23 @@ def _entered(proxy: Any, entered: Any) -> Any:
     return entered
 
 
-def _left(flight: Flight, error: BaseException | None) -> None:
-    """A ``with`` block was left. Its body is the application's: what is unknown is not blamed on the provider."""
-    if error is None:
-        flight.succeed()
-        return
-    rules = flight.gate.rules
-    outcome = rules.judge(error)
-    if outcome.is_failure and outcome.kind is Kind.UNKNOWN and not isinstance(error, rules.failure):
-        flight.leave()
-    else:
-        flight.crash(error)
-
-
 class _Closes:
     """``close``, sync or async: the application ends the stream here, whatever its reader gets after."""
 
     def close(self: Any, *args: Any, **kwargs: Any) -> Any:
-        _closed(self)
+        self._self_flight.close(stream=_is_stream(self))
         return self.__wrapped__.close(*args, **kwargs)
 
 
 class _AsyncCloses:
     def aclose(self: Any, *args: Any, **kwargs: Any) -> Any:
-        _closed(self)
+        self._self_flight.close(stream=_is_stream(self))
         return self.__wrapped__.aclose(*args, **kwargs)
 
 
-def _closed(proxy: Any) -> None:
-    flight: Flight = proxy._self_flight
-    if proxy._self_iterated:
-        flight.leave()
-    else:
-        # A connection that was used through its methods: closing it is how its call ends well.
-        flight.succeed()
+def _is_stream(proxy: Any) -> bool:
+    """Whether it is read to its end, unlike a connection, which is used and then closed."""
+    return hasattr(type(proxy.__wrapped__), "__next__") or hasattr(type(proxy.__wrapped__), "__anext__")
 
 
 class _Gets:
@@ -231,7 +220,7 @@ class _Gets:
 
     def get(self: Any, *args: Any, **kwargs: Any) -> Any:
         flight: Flight = self._self_flight
-        flight.ask()
+        flight.wait()
         try:
             result = self.__wrapped__.get(*args, **kwargs)
         except BaseException as error:
@@ -246,28 +235,28 @@ class _Gets:
 class _Receives:
     def recv(self: Any, *args: Any, **kwargs: Any) -> Any:
         flight: Flight = self._self_flight
-        if inspect.iscoroutinefunction(self.__wrapped__.recv):
-            return _receive(flight, self.__wrapped__.recv(*args, **kwargs))
         flight.ask()
         try:
             message = self.__wrapped__.recv(*args, **kwargs)
         except BaseException as error:
             flight.hung_up(error)
             raise
-        flight.got(message)
+        if hasattr(type(message), "__await__"):
+            return _received(flight, message)
+        flight.got(message, late_counts=True)
         return message
 
 
-async def _receive(flight: Flight, receiving: Awaitable[Any]) -> Any:
+async def _received(flight: Flight, message: Awaitable[Any]) -> Any:
     flight.ask()
     try:
         with flight.deadline():
-            message = await receiving
+            result = await message
     except BaseException as error:
         flight.hung_up(error)
         raise
-    flight.got(message)
-    return message
+    flight.got(result)
+    return result
 
 
 _PROTOCOLS: dict[str, type] = {

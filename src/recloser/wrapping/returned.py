@@ -7,6 +7,8 @@ has.
 
 from __future__ import annotations
 
+import weakref
+from inspect import CO_ITERABLE_COROUTINE
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import TYPE_CHECKING, Any
 
@@ -20,22 +22,21 @@ __all__ = ["follow"]
 
 _PLAIN_CLASSES = 256
 """So many classes of plain results are remembered for each mention; more than that would be made on the fly."""
-_DRIVEN = (CoroutineType, GeneratorType, AsyncGeneratorType)
 
 
 def follow(flight: Flight, result: Any) -> Any:
     """``result``, or what stands in for it until the flight is settled."""
     gate = flight.gate
     cls = type(result)
-    if cls in _DRIVEN:
-        flight.holders += 1
-    if cls is CoroutineType:
-        return finish(flight, result)
+    if cls is CoroutineType or (cls is GeneratorType and result.gi_code.co_flags & CO_ITERABLE_COROUTINE):
+        return _held(flight, finish(flight, result))
     if cls is GeneratorType:
-        return drive(gate, result, flight)
+        return _held(flight, drive(gate, result, flight))
     if cls is AsyncGeneratorType:
-        return drive_async(gate, result, flight)
-    if callable(getattr(cls, "add_done_callback", None)) and not (gate.stream and hasattr(cls, "__next__")):
+        return _held(flight, drive_async(gate, result, flight))
+    if _calls_back(cls) and not (gate.stream and hasattr(cls, "__next__")):
+        flight.holders += 1
+        flight.wait()
         result.add_done_callback(lambda future: _done(flight, future))
         return result
     if is_followable(cls, stream=gate.stream):
@@ -47,9 +48,23 @@ def follow(flight: Flight, result: Any) -> Any:
     return result
 
 
+def _held(flight: Flight, running: Any) -> Any:
+    """``running``, which ends the flight; if it is dropped before its first step, the application has left."""
+    flight.holders += 1
+    flight.dropped = weakref.ref(running, lambda _: flight.let_go())
+    return running
+
+
+def _calls_back(cls: type) -> bool:
+    """Whether objects of this class are futures: those of asyncio and of threads, but not what is only awaited."""
+    return callable(getattr(cls, "add_done_callback", None)) and (
+        hasattr(cls, "_asyncio_future_blocking") or not hasattr(cls, "__await__")
+    )
+
+
 async def finish(flight: Flight, awaitable: Any) -> Any:
     """Awaits what the call returned, within the deadline, and follows what comes of it."""
-    flight.ask()
+    flight.wait()
     try:
         if flight.permit.bounded:
             with flight.deadline(opening=True):
@@ -65,6 +80,7 @@ async def finish(flight: Flight, awaitable: Any) -> Any:
 
 def _done(flight: Flight, future: Any) -> None:
     """A future is done, on whatever thread that happened."""
+    flight.answered()
     if future.cancelled():
         flight.leave()
         return

@@ -39,33 +39,33 @@ def async_generator_call(gate: Gate, function: Callable[..., AsyncGenerator[Any,
 def drive(gate: Gate, stream: Generator[Any, Any, Any], flight: Flight | None = None) -> Generator[Any, Any, Any]:
     """``stream`` with everything a generator can do (send, throw, close, a return value), settled when it ends."""
     flight = flight or Flight(gate, gate.replica.permit or gate.acquire())
-    result: Any = None
+    watched = flight.watched
+    resume = send = stream.send
+    value: Any = None
     try:
-        if not flight.watched:
-            result = yield from stream
-        else:
-            resume: Callable[[Any], Any] = stream.send
-            value: Any = None
-            while True:
+        while True:
+            if watched:
                 flight.ask()
-                try:
-                    item = resume(value)
-                except StopIteration as stop:
-                    result = stop.value
-                    break
-                flight.got(item)
-                try:
-                    resume, value = stream.send, (yield item)
-                except GeneratorExit:
-                    stream.close()
-                    raise
-                except BaseException as thrown:  # noqa: BLE001 - thrown in by the reader, and meant for the stream
-                    resume, value = stream.throw, thrown
+            try:
+                item = resume(value)
+            except StopIteration as stop:
+                flight.land()
+                return stop.value
+            if watched:
+                flight.got(item, late_counts=True)
+            try:
+                value = yield item
+            except GeneratorExit:
+                flight.leave()
+                stream.close()
+                raise
+            except BaseException as thrown:  # noqa: BLE001 - thrown in by the reader, and meant for the stream
+                resume, value = stream.throw, thrown
+            else:
+                resume = send
     except BaseException as error:
-        flight.crash(error)
+        flight.end(error, thrown=value)
         raise
-    flight.land()
-    return result
 
 
 async def drive_async(
@@ -74,7 +74,8 @@ async def drive_async(
     """``stream`` with everything an async generator can do (asend, athrow, aclose), settled when it ends."""
     flight = flight or Flight(gate, gate.replica.permit or gate.acquire())
     watched = flight.watched
-    resume: Callable[[Any], Awaitable[Any]] = stream.asend
+    resume: Callable[[Any], Awaitable[Any]]
+    resume = send = stream.asend
     value: Any = None
     try:
         while True:
@@ -87,15 +88,18 @@ async def drive_async(
                 else:
                     item = await resume(value)
             except StopAsyncIteration:
-                break
+                flight.land()
+                return
             try:
-                resume, value = stream.asend, (yield item)
+                value = yield item
             except GeneratorExit:
+                flight.leave()
                 await stream.aclose()
                 raise
             except BaseException as thrown:  # noqa: BLE001 - thrown in by the reader, and meant for the stream
                 resume, value = stream.athrow, thrown
+            else:
+                resume = send
     except BaseException as error:
-        flight.crash(error)
+        flight.end(error, thrown=value)
         raise
-    flight.land()
