@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from recloser.core.outcome import Kind, Outcome, Verdict
 from recloser.errors import DeadlineError, PausedError, RefusedResultError
-from recloser.permit import PASS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from recloser.replica import Replica
     from recloser.rules import Rules
 
-__all__ = ["Cover", "Gate", "Watch", "cover", "watch"]
+__all__ = ["Gate", "Watch", "watch"]
 
 
 class Watch:
@@ -46,41 +45,22 @@ class Watch:
         return seen
 
 
-class Cover:
-    """A try of a fallback that passes through a circuit by name; a client inside with the same circuit is part of it.
-
-    Attributes:
-        circuit: the circuit's name.
-        outer: the cover around this one.
-        claimed: whether the try itself has passed, so that whoever comes now is inside.
-        over: whether the try has ended.
-    """
-
-    __slots__ = ("circuit", "claimed", "outer", "over")
-
-    circuit: str
-    outer: Cover | None
-    claimed: bool
-    over: bool
-
-    def __init__(self, circuit: str, outer: Cover | None) -> None:
-        self.circuit = circuit
-        self.outer = outer
-        self.claimed = False
-        self.over = False
-
-
 watch: ContextVar[Watch | None] = ContextVar("recloser_watch", default=None)
-cover: ContextVar[Cover | None] = ContextVar("recloser_cover", default=None)
 
 
 class _Unbound:
-    """Stands where the replica will be once somebody calls; makes the first call take the slow path."""
+    """Stands where the replica will be once somebody calls, and then finds it."""
+
+    __slots__ = ("_gate",)
 
     permit: Permit | None = None
 
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
 
-UNBOUND = _Unbound()
+    def acquire(self) -> Permit:
+        """Finds the replica and asks it."""
+        return self._gate.acquire()
 
 
 class Gate:
@@ -106,7 +86,7 @@ class Gate:
         self.rules = rules
         self.stream = stream
         self.covers = False
-        self.replica = UNBOUND
+        self.replica = _Unbound(self)
         self._bind = bind
         # Classes of results that are settled as they are: neither awaitable nor a stream, and not looked at by a rule.
         self.plain = set()
@@ -124,7 +104,7 @@ class Gate:
 
     def unbind(self) -> None:
         """Makes the next call look for the replica again."""
-        self.replica = UNBOUND
+        self.replica = _Unbound(self)
 
     def acquire(self) -> Permit:
         """Leave to make one call.
@@ -133,17 +113,7 @@ class Gate:
             PausedError: when the circuit does not let it through.
         """
         replica = self.bound
-        return replica.permit or (PASS if replica.covered and self._is_inside() else replica.acquire())
-
-    def _is_inside(self) -> bool:
-        """Whether this call is part of one that passes through the same circuit already."""
-        around = cover.get()
-        while around is not None and (around.over or around.circuit != self.name):
-            around = around.outer
-        if around is None:
-            return False
-        inside, around.claimed = around.claimed, True
-        return inside
+        return replica.permit or replica.acquire()
 
     def admit(self) -> tuple[Gate, Seat | None]:
         """Leave to begin work that depends on this circuit, and the trial that it took if the circuit is being tested.

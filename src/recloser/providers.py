@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
+from recloser.covers import Cover, cover
 from recloser.errors import PausedError, ProvidersExhaustedError, RefusedResultError
-from recloser.gate import Cover, Watch, cover, watch
+from recloser.gate import Watch, watch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -19,13 +19,14 @@ from recloser.core.events import ErrorSample, EventKind
 from recloser.core.machine import Facts, Record, State, counted, success_may_trip
 from recloser.core.policy import Mode
 from recloser.core.window import BUCKETS, Counts
+from recloser.covers import is_inside
 from recloser.errors import PausedError
 from recloser.forks import renew_after_fork
 from recloser.locks import Section
 from recloser.permit import PASS, Counter, Permit
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from recloser.clock import Clock
     from recloser.core.outcome import Outcome
@@ -59,6 +60,7 @@ class Replica:
     until: float
     permit: Permit | None
     covered: bool
+    now: Callable[[], float]
 
     def __init__(self, name: str, policy: Policy, mode: Mode, clock: Clock, courier: Courier) -> None:
         self.name = name
@@ -71,6 +73,7 @@ class Replica:
         # Whether fallbacks pass through this circuit by name: then every call asks whether it is inside of one.
         self.covered = False
         self._clock = clock
+        self.now = clock.now
         self._courier = courier
         self._lock = Section()
         self._closed: Permit | None = None
@@ -92,14 +95,19 @@ class Replica:
         Raises:
             PausedError: when the circuit does not let it through.
         """
+        if self.covered and is_inside(self.name):
+            return PASS
         while True:
             closed = self._closed
             if closed is not None and self.mode is not Mode.OFF:
                 return closed
-            now = self._clock.now()
+            now = self.now()
             if self._shut and now < self.until:
-                self._reject(now)
-                # Built here and not in a function of its own: this is the path of every call to a dead provider.
+                # All of it here and not in functions of their own: this is the path of every call to a dead provider.
+                if now < self._rejected.rolls:
+                    next(self._rejected.counter)
+                else:
+                    self._reject(now)
                 record, left = self.record, self.until - now
                 raise PausedError(
                     self.name, record.state, record.reason, record.by, self._since, None if left == math.inf else left
@@ -112,11 +120,15 @@ class Replica:
                 raise refused
 
     def _reject(self, now: float) -> None:
-        if now >= self._rejected.rolls:
+        """Counts a rejection, and delivers the bucket that is over, if one is."""
+        over = now >= self._rejected.rolls
+        if over:
             with self._lock:
                 self._sweep()
                 self._rejected.begin(now, self.policy.window / BUCKETS)
-        self._rejected.count()
+        next(self._rejected.counter)
+        if over:
+            self._courier.wake(self, sweep=False)
 
     def _admit(self) -> tuple[Permit | None, PausedError | None]:
         """A permit, or why not; neither when the circuit moved on in between."""
@@ -135,7 +147,7 @@ class Replica:
             if lease.granted:
                 return self._single(record, seat), None
             return self._refuse_unless_moved(record, lease.retry_after)
-        return None, self._refusal(record, self.until - self._clock.now())
+        return None, self._refusal(record, self.until - self.now())
 
     def expect_covers(self) -> None:
         """A fallback passes through this circuit by name: from now on no call takes the shortest way."""
@@ -177,7 +189,7 @@ class Replica:
             if record.state is State.CLOSED:
                 return None
             if record.state is not State.HALF_OPEN:
-                return self._refusal(record, self.until - self._clock.now())
+                return self._refusal(record, self.until - self.now())
             lease = self._courier.backend.free(self.name, record.generation, pool, self.policy.probes)
             if lease.granted:
                 return None
@@ -185,13 +197,9 @@ class Replica:
             if refused is not None:
                 return refused
 
-    def now(self) -> float:
-        """The process's time."""
-        return self._clock.now()
-
     def current(self) -> Record:
         """The record as it is now: a circuit whose time has come moves on before anybody reads it."""
-        if self._clock.now() >= self.until:
+        if self.now() >= self.until:
             self._courier.run(self)
         return self.record
 
@@ -235,7 +243,7 @@ class Replica:
                 if not self._eager:
                     permit.begin(now, self.policy.window / BUCKETS)
                 permit.began = now
-            permit.count()
+            next(permit.counter)
             due = mine and (self._eager or bool(self._notes))
         if due:
             self._courier.wake(self, sweep=self._eager)
@@ -248,7 +256,7 @@ class Replica:
         once: str | None = None,
     ) -> None:
         """Settles any outcome; without a permit, as one of the present generation."""
-        now = self._clock.now()
+        now = self.now()
         if permit is None:
             generation, seat = self.current().generation, None
         else:
@@ -307,7 +315,7 @@ class Replica:
                 self._closed.rolls = -math.inf
             if record.generation == known.generation:
                 return
-            now = self._clock.now()
+            now = self.now()
             self.record = record
             self.until = math.inf if record.until is None else round(now + (record.until - facts.now), 6)
             self._since = since

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from recloser.wrapping.flight import Flight
@@ -24,19 +25,20 @@ def sync_call(gate: Gate, function: Callable[..., Any]) -> Callable[..., Any]:
     plain = gate.plain
 
     def call(*args: Any, **kwargs: Any) -> Any:
-        permit = gate.replica.permit or gate.acquire()
+        permit = gate.replica.permit or gate.replica.acquire()
         now = permit.now
-        started = now()
+        # Where no rule asks how long a call took, its beginning is not looked up.
+        started = now() if permit.timed else inf
         try:
-            result = function(*args, **kwargs)
+            result = function(*args, **kwargs) if kwargs else function(*args)
         except BaseException as error:
             gate.fail(permit, now() - started, error)
             raise
         if result.__class__ not in plain:
-            return follow(Flight(gate, permit, now() - started), result)
+            return follow(Flight(gate, permit, now() - started if permit.timed else 0.0), result)
         ended = now()
         if ended < permit.rolls and ended - started <= permit.slow_after:
-            permit.count()
+            next(permit.counter)
         else:
             gate.succeed(permit, ended - started, ended)
         return result
@@ -49,23 +51,25 @@ def async_call(gate: Gate, function: Callable[..., Awaitable[Any]]) -> Callable[
     plain = gate.plain
 
     async def call(*args: Any, **kwargs: Any) -> Any:
-        permit = gate.replica.permit or gate.acquire()
+        permit = gate.replica.permit or gate.replica.acquire()
         now = permit.now
-        started = now()
+        started = now() if permit.timed else inf
         try:
             if permit.bounded:
                 with Flight(gate, permit).deadline(opening=True):
                     result = await function(*args, **kwargs)
-            else:
+            elif kwargs:
                 result = await function(*args, **kwargs)
+            else:
+                result = await function(*args)
         except BaseException as error:
             gate.fail(permit, now() - started, error)
             raise
         if result.__class__ not in plain:
-            return follow(Flight(gate, permit, now() - started), result)
+            return follow(Flight(gate, permit, now() - started if permit.timed else 0.0), result)
         ended = now()
         if ended < permit.rolls and ended - started <= permit.slow_after:
-            permit.count()
+            next(permit.counter)
         else:
             gate.succeed(permit, ended - started, ended)
         return result

@@ -11,7 +11,6 @@ import threading
 from importlib import import_module
 from typing import TYPE_CHECKING, Self
 
-from recloser.clock import Alarm
 from recloser.errors import DeadlineError
 
 if TYPE_CHECKING:
@@ -56,11 +55,11 @@ class Deadline:
         self._take_back: Callable[[], object] | None = None
 
     def __enter__(self) -> Self:
-        clock = self._permit.clock
+        alarm = self._permit.alarm
         if self._left <= 0:
             self._fire()
-        elif isinstance(clock, Alarm):
-            self._take_back = clock.call_at(self._at, self._canceller())
+        elif alarm is not None:
+            self._take_back = alarm.call_at(self._at, self._canceller())
         else:
             self._take_back = self._alarm_of_the_loop()
         self._scope.__enter__()

@@ -36,6 +36,7 @@ class Flight:
         asked: whether an item was ever asked for.
         iterated: whether it is read as a stream, whose end is its exhaustion.
         leaving: whether the application is leaving the ``with`` block around it.
+        watched: whether items must be looked at one by one, for their times or for what they are.
         dropped: what watches over a coroutine or a generator that may never be started.
     """
 
@@ -53,6 +54,7 @@ class Flight:
         "permit",
         "settled",
         "waited",
+        "watched",
     )
 
     gate: Gate
@@ -66,6 +68,7 @@ class Flight:
     iterated: bool
     leaving: bool
     dropped: object
+    watched: bool
 
     def __init__(self, gate: Gate, permit: Permit, waited: float = 0.0) -> None:
         self.gate = gate
@@ -79,16 +82,12 @@ class Flight:
         self.iterated = False
         self.leaving = False
         self.dropped = None
+        self.watched = permit.watched or gate.counts_items
         self._asked: float | None = None
         self._quiet_since = 0.0
 
     # -- waiting for items
     # ----------------------------------------------------------------------------------------------------
-
-    @property
-    def watched(self) -> bool:
-        """Whether items must be looked at one by one."""
-        return self.permit.watched or self.gate.counts_items
 
     def wait(self) -> None:
         """From now on the provider is waited for."""

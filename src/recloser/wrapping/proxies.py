@@ -101,8 +101,10 @@ class _AsyncItems:
 def _next(proxy: Any, iterator: Iterator[Any]) -> Any:
     flight: Flight = proxy._self_flight
     flight.iterated = True
-    flight.ask()
     try:
+        if not flight.watched:
+            return next(iterator)
+        flight.ask()
         item = next(iterator)
     except StopIteration:
         flight.land()
@@ -118,8 +120,10 @@ def _next(proxy: Any, iterator: Iterator[Any]) -> Any:
 async def _anext(proxy: Any, iterator: AsyncIterator[Any]) -> Any:
     flight: Flight = proxy._self_flight
     flight.iterated = True
-    flight.ask()
     try:
+        if not flight.watched:
+            return await anext(iterator)
+        flight.ask()
         with flight.deadline():
             item = await anext(iterator)
     except StopAsyncIteration:
