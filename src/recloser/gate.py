@@ -162,8 +162,8 @@ class Gate:
     def ignore(self, permit: Permit, elapsed: float) -> None:
         """Settles a call that the application left before its end."""
         if permit.replica is not None:
-            outcome = Outcome.SLOW if elapsed > permit.slow_after else Outcome(Verdict.IGNORED, Kind.CANCELLED)
-            permit.replica.settle(permit, outcome)
+            verdict = Verdict.SLOW if elapsed > permit.slow_after else Verdict.IGNORED
+            permit.replica.settle(permit, Outcome(verdict, Kind.CANCELLED))
 
     def tell_watch(self, error: BaseException | None) -> None:
         """Tells a fallback, if this call is one of its tries, what became of it."""

@@ -38,7 +38,11 @@ class Section:
     def __enter__(self) -> Self:
         # Counted before it is held: the collector may run in between.
         _here.depth += 1
-        self._lock.acquire()
+        try:
+            self._lock.acquire()
+        except BaseException:  # KeyboardInterrupt while waiting
+            _here.depth -= 1
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -280,7 +280,7 @@ class Replica:
         """Settles an outcome that reached the application without a permit."""
         if self.mode is Mode.OFF:
             return
-        _log.debug("%s: %s by hand: %s %s", self.name, outcome, error or "", context or "")
+        _log.debug("%s: %s by hand, context %s", self.name, outcome, context)
         self.settle(None, outcome, error, once)
 
     def stalled(self, error: DeadlineError) -> None:
@@ -316,6 +316,8 @@ class Replica:
             if record.generation == known.generation:
                 return
             now = self.now()
+            # Nobody is refused by the old state with the new one's reasons: this is set anew when all of it is there.
+            self._shut = False
             self.record = record
             self.until = math.inf if record.until is None else round(now + (record.until - facts.now), 6)
             self._since = since

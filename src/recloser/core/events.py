@@ -19,12 +19,12 @@ DISTINCT_ERRORS = 5
 """How many distinct errors are kept for each circuit."""
 
 _TEXT_LENGTH = 200
-_TEXT_READ = 4000
+_TEXT_READ = 2000
 
 # What stands before a secret is kept where it says which secret it was.
 _SECRETS = re.compile(
     r"""
-      (?P<field>(?i:\b[\w-]*(?:key|token|secret|password|passwd|authorization|signature)["']?\s*[=:]\s*["']?
+      (?P<field>(?i:\b[\w-]{0,40}(?:key|token|secret|password|passwd|authorization|signature)["']?\s*[=:]\s*["']?
         (?:(?:bearer|basic|token)\s+)?))[^\s"',;&]{4,}
     | (?P<scheme>(?i:\b(?:bearer|basic|token)\s+))(?=\S*[\d=])[\w.~+/=-]{8,}  # Authorization headers
     | (?P<userinfo>://)[^/\s]*@                                            # user:password@ in addresses
@@ -32,8 +32,8 @@ _SECRETS = re.compile(
     | \b(?:AKIA|ASIA)[A-Z0-9]{12,} | \bAIza[\w-]{20,} | \b[A-Z]{2}[0-9a-f]{32}\b
     | \beyJ[\w-]+\.[\w-]+(?:\.[\w-]+)?                                     # JSON web tokens
     | (?P<path>/services/)T\w+/B\w+/\w+                                    # Slack webhooks
-    | \b(?=[\w-]*\d)[\w-]{32,}                                           # anything long and random
-    | (?<![\w.])\+\d[\d\s().-]{6,}\d                                     # phone numbers
+    | \b(?=[\w-]{0,64}\d)[\w-]{32,}                                           # anything long and random
+    | (?:(?<![\w.])\+|%2B)\d[\d\s().-]{6,}\d                                     # phone numbers
     | (?<![\w.-])\(?\d{3}\)?[\s.-]\d{3}[\s.-]\d{4}(?!\w)
     | (?<![\w.-])\d{10,15}(?![\w.])
     """,
@@ -86,14 +86,17 @@ class ErrorSample:
         return cls(scrub(label), scrub(message), str(outcome.kind or "unknown"), 1, at)
 
 
-@lru_cache(maxsize=256)
 def scrub(text: str) -> str:
     """``text`` on one line, truncated, with what looks like a token, a key or a phone number taken out."""
-    read = text[:_TEXT_READ]
-    if len(text) > _TEXT_READ:
+    return _scrubbed(text[:_TEXT_READ])
+
+
+@lru_cache(maxsize=64)
+def _scrubbed(text: str) -> str:
+    if len(text) == _TEXT_READ:
         # A key that is cut in two no longer looks like one.
-        read = read[: max(read.rfind(" "), read.rfind("\n"), _TEXT_LENGTH)]
-    line = _SECRETS.sub(_hidden, " ".join(read.split()))
+        text = re.sub(r"[\w.~+/=-]{0,200}\Z", "", text)
+    line = _SECRETS.sub(_hidden, " ".join(text.split()))
     return line if len(line) <= _TEXT_LENGTH else line[: _TEXT_LENGTH - 1] + "…"
 
 
