@@ -19,6 +19,11 @@ extensions = [
     "tables",
 ]
 exclude_patterns = ["_build", "_ext"]
+nitpicky = True
+nitpick_ignore_regex = [
+    (r"py:class", r"(recloser\.\w+\.)?(~?P|_F|[RST](_co|_contra)?)"),  # type variables have no page
+    (r"py:class", r"ErrorTypes|Thresholds"),  # names for annotations: an exception type or some, a policy's fields
+]
 
 html_theme = "furo"
 html_title = "Recloser"
@@ -28,7 +33,8 @@ myst_heading_anchors = 3
 
 autodoc_default_options = {"members": True, "member-order": "bysource"}
 autodoc_typehints = "description"
-autodoc_typehints_description_target = "documented"
+autodoc_typehints_description_target = "documented_params"
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
+strip_signature_backslash = True

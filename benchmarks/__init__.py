@@ -1,0 +1,1 @@
+"""What Recloser costs, beside its peers: `python -m benchmarks`, or `uv run nox -s bench`."""
