@@ -71,6 +71,9 @@ class Tries:
         self._watch = Watch()
         if not self.provider.wrapped and self._cover is None:
             self._cover = Cover(self.provider.name, cover.get())
+        if self._cover is not None:
+            # What the try returned may run only now, and is part of it all the same.
+            self._cover.over = False
         self._tokens = watch.set(self._watch), cover.set(self._cover or cover.get())
         return self
 

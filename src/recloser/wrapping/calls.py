@@ -34,7 +34,7 @@ def sync_call(gate: Gate, function: Callable[..., Any]) -> Callable[..., Any]:
         except BaseException as error:
             gate.fail(permit, now() - started, error)
             raise
-        if result.__class__ not in plain:
+        if type(result) not in plain:
             return follow(Flight(gate, permit, now() - started if permit.timed else 0.0), result)
         ended = now()
         if ended < permit.rolls and ended - started <= permit.slow_after:
@@ -65,7 +65,7 @@ def async_call(gate: Gate, function: Callable[..., Awaitable[Any]]) -> Callable[
         except BaseException as error:
             gate.fail(permit, now() - started, error)
             raise
-        if result.__class__ not in plain:
+        if type(result) not in plain:
             return follow(Flight(gate, permit, now() - started if permit.timed else 0.0), result)
         ended = now()
         if ended < permit.rolls and ended - started <= permit.slow_after:

@@ -48,6 +48,7 @@ class _FailOver(wrapt.BaseObjectProxy[Any]):
         self._self_line = line
         self._self_begun = False
         self._self_entered = False
+        self._self_void = False
 
     def _self_stays(self, error: BaseException) -> bool:
         """Whether ``error`` is for the reader; otherwise the next provider's stream is wanted."""
@@ -72,6 +73,8 @@ class _FailOver(wrapt.BaseObjectProxy[Any]):
                     fresh.__enter__()
             except BaseException as again:
                 if self._self_stays(again):
+                    # The block that is being left now has nothing to leave any more.
+                    self._self_void = True
                     raise
                 error = again
             else:
@@ -93,6 +96,8 @@ class _FailOver(wrapt.BaseObjectProxy[Any]):
                     await fresh.__aenter__()
             except BaseException as again:
                 if self._self_stays(again):
+                    # The block that is being left now has nothing to leave any more.
+                    self._self_void = True
                     raise
                 error = again
             else:
@@ -192,7 +197,7 @@ class _Enters:
             self._self_swap(failure)
 
     def __exit__(self: Any, *error: object) -> Any:
-        return self.__wrapped__.__exit__(*error)
+        return None if self._self_void else self.__wrapped__.__exit__(*error)
 
 
 class _AsyncEnters:
@@ -210,7 +215,7 @@ class _AsyncEnters:
             await self._self_swap_async(failure)
 
     async def __aexit__(self: Any, *error: object) -> Any:
-        return await self.__wrapped__.__aexit__(*error)
+        return None if self._self_void else await self.__wrapped__.__aexit__(*error)
 
 
 def _entered(proxy: Any, entered: Any) -> Any:

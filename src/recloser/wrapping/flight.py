@@ -37,7 +37,6 @@ class Flight:
         iterated: whether it is read as a stream, whose end is its exhaustion.
         leaving: whether the application is leaving the ``with`` block around it.
         watched: whether items must be looked at one by one, for their times or for what they are.
-        dropped: what watches over a coroutine or a generator that may never be started.
     """
 
     __slots__ = (
@@ -45,7 +44,6 @@ class Flight:
         "_quiet_since",
         "asked",
         "bytes",
-        "dropped",
         "gate",
         "holders",
         "items",
@@ -67,7 +65,6 @@ class Flight:
     asked: bool
     iterated: bool
     leaving: bool
-    dropped: object
     watched: bool
 
     def __init__(self, gate: Gate, permit: Permit, waited: float = 0.0) -> None:
@@ -81,7 +78,6 @@ class Flight:
         self.asked = False
         self.iterated = False
         self.leaving = False
-        self.dropped = None
         self.watched = permit.watched or gate.counts_items
         self._asked: float | None = None
         self._quiet_since = 0.0

@@ -11,4 +11,4 @@ def hide_own_frames(error: BaseException) -> None:
     while traceback is not None and traceback.tb_frame.f_globals.get("__name__", "").startswith("recloser."):
         traceback = traceback.tb_next
     if traceback is not None:
-        error.__traceback__ = traceback
+        error.with_traceback(traceback)

@@ -31,6 +31,7 @@ class FollowedProxy(wrapt.BaseObjectProxy[Any]):
         super().__init__(wrapped)
         self._self_flight = flight
         self._self_finish = finish
+        self._self_steps = None
         flight.holders += 1
 
     def __del__(self) -> None:
@@ -141,6 +142,22 @@ class _Awaits:
     def __await__(self: Any) -> Any:
         # A generator of our own, so that the proxy lives as long as it is awaited.
         return (yield from self._self_finish(self._self_flight, self.__wrapped__).__await__())
+
+
+class _Steps:
+    """What is a coroutine by its methods (aiohttp's requests): a task steps it, and never asks for ``__await__``."""
+
+    def send(self: Any, value: Any) -> Any:
+        return _steps(self).send(value)
+
+    def throw(self: Any, *error: Any) -> Any:
+        return _steps(self).throw(*error)
+
+
+def _steps(proxy: Any) -> Any:
+    if proxy._self_steps is None:
+        proxy._self_steps = proxy._self_finish(proxy._self_flight, proxy.__wrapped__)
+    return proxy._self_steps
 
 
 class _Enters:
@@ -269,6 +286,7 @@ _PROTOCOLS: dict[str, type] = {
     "__aiter__": _AsyncIterates,
     "__anext__": _AsyncNext,
     "__await__": _Awaits,
+    "send": _Steps,
     "__enter__": _Enters,
     "__aenter__": _AsyncEnters,
     "close": _Closes,
@@ -293,6 +311,8 @@ def follow_object(flight: Flight, wrapped: Any, finish: Finish) -> Any:
     """A proxy of ``wrapped`` that settles ``flight`` when it ends."""
     cls = type(wrapped)
     protocols = frozenset(name for name in _PROTOCOLS if hasattr(cls, name))
+    if "__await__" not in protocols:
+        protocols -= {"send"}  # a websocket's
     bases = [_PROTOCOLS[name] for name in _PROTOCOLS if name in protocols]
     if _is_future(cls):
         protocols, bases = protocols | {"get"}, [_Gets, *bases]

@@ -12,6 +12,7 @@ from inspect import CO_ITERABLE_COROUTINE
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import TYPE_CHECKING, Any
 
+from recloser.wrapping.frames import hide_own_frames
 from recloser.wrapping.proxies import follow_object, is_followable
 from recloser.wrapping.streams import drive, drive_async
 
@@ -42,16 +43,25 @@ def follow(flight: Flight, result: Any) -> Any:
     if is_followable(cls, stream=gate.stream):
         return follow_object(flight, result, finish)
     if gate.rules.failure_if is None and not gate.stream and len(gate.plain) < _PLAIN_CLASSES:
-        gate.plain.add(result.__class__)
+        gate.plain.add(cls)
     if not flight.judged(result):
         flight.succeed()
     return result
 
 
+# Weak references to what is running; one that were held by its own flight would be garbage together with it.
+_running: set[weakref.ref[Any]] = set()
+
+
 def _held(flight: Flight, running: Any) -> Any:
     """``running``, which ends the flight; if it is dropped before its first step, the application has left."""
+
+    def dropped(reference: weakref.ref[Any]) -> None:
+        _running.discard(reference)
+        flight.let_go()
+
     flight.holders += 1
-    flight.dropped = weakref.ref(running, lambda _: flight.let_go())
+    _running.add(weakref.ref(running, dropped))
     return running
 
 
@@ -73,6 +83,7 @@ async def finish(flight: Flight, awaitable: Any) -> Any:
             result = await awaitable
     except BaseException as error:
         flight.crash(error)
+        hide_own_frames(error)
         raise
     flight.answered()
     return follow(flight, result)
