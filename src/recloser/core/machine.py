@@ -181,7 +181,7 @@ def decide(policy: Policy, facts: Facts, jitter: float = 0.0) -> Step | None:
         State.OPEN: (Cause.COOLDOWN_OVER, Cause.COOLDOWN_OVER_UNTESTED),
         State.PAUSED: (Cause.PAUSE_OVER, Cause.PAUSE_OVER_UNTESTED),
     }[record.state]
-    return _step(facts, tested if policy.probes else untested, reason=f"being tested after {record.reason}")
+    return _step(facts, tested if policy.probes else untested, reason=f"being tested after: {record.reason}")
 
 
 def trip(policy: Policy, facts: Facts, reason: str, jitter: float = 0.0) -> Step | None:

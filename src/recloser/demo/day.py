@@ -102,6 +102,10 @@ class Day:
         began: when the day began, on the monotonic clock.
     """
 
+    script: Script
+    recloser: Recloser
+    began: float
+
     def __init__(self, script: Script, tell: Callable[[Note], object]) -> None:
         self.script = script
         self._tell = tell
