@@ -38,7 +38,7 @@ class Kind(StrEnum):
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, init=False)
 class Outcome:
     """The verdict on one call, and why.
 
@@ -56,20 +56,27 @@ class Outcome:
     """
 
     verdict: Verdict
-    kind: Kind | None = None
-    status: int | None = None
-    retry_after: float | None = None
+    kind: Kind | None
+    status: int | None
+    retry_after: float | None
 
     SUCCESS: ClassVar[Outcome]
     FAILURE: ClassVar[Outcome]
     SLOW: ClassVar[Outcome]
     IGNORED: ClassVar[Outcome]
 
-    def __post_init__(self) -> None:
+    def __init__(
+        self,
+        verdict: Verdict | str,
+        kind: Kind | str | None = None,
+        status: int | None = None,
+        retry_after: float | None = None,
+    ) -> None:
         # Strings are welcome where users write outcomes by hand.
-        object.__setattr__(self, "verdict", _member("verdict", Verdict, self.verdict))
-        if self.kind is not None:
-            object.__setattr__(self, "kind", _member("kind", Kind, self.kind))
+        object.__setattr__(self, "verdict", _member("verdict", Verdict, verdict))
+        object.__setattr__(self, "kind", None if kind is None else _member("kind", Kind, kind))
+        object.__setattr__(self, "status", status)
+        object.__setattr__(self, "retry_after", retry_after)
 
     @property
     def is_failure(self) -> bool:
