@@ -676,6 +676,9 @@ class Headers:
     def __init__(self, *pairs: tuple[str, str]) -> None:
         self._pairs = pairs
 
+    def __repr__(self) -> str:
+        return f"Headers{self._pairs}"
+
     def raw_items(self) -> object:
         return iter(self._pairs)
 
