@@ -1,0 +1,1 @@
+"""The call path: every shape of call, through every ending."""
