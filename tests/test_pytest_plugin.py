@@ -271,7 +271,7 @@ def test_async_tests(tmp_path, mode, mark, passed):
 
 
 @pytest.mark.xfail(
-    strict=True, reason="BUG: importing recloser.pytest_plugin imports recloser, which imports everything"
+    strict=True, reason="LIMIT: importing recloser.pytest_plugin imports recloser, which imports everything"
 )
 def test_a_run_that_does_not_use_it_hardly_loads_it(tmp_path):
     """The entry point loads nothing that other people's tests would have to wait for."""

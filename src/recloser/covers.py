@@ -36,10 +36,13 @@ cover: ContextVar[Cover | None] = ContextVar("recloser_cover", default=None)
 
 def is_inside(circuit: str) -> bool:
     """Whether this call is part of a try that passes through the same circuit; the try itself is the first to ask."""
-    around = cover.get()
-    while around is not None and (around.over or around.circuit != circuit):
+    around, mine = cover.get(), None
+    while around is not None:
+        if around.circuit == circuit and not around.over:
+            if around.claimed:
+                return True
+            mine = mine or around
         around = around.outer
-    if around is None:
-        return False
-    inside, around.claimed = around.claimed, True
-    return inside
+    if mine is not None:
+        mine.claimed = True
+    return False

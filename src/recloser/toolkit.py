@@ -108,6 +108,8 @@ class Recloser:
         """A circuit: a decorator for calls to a provider, a context manager, and a place to report outcomes by hand.
 
         The same name is the same circuit everywhere. A mention without thresholds takes the policy given elsewhere.
+        Protect a call once: a call inside another one of the same circuit is a call of its own, and it is rejected
+        while the outer one is the probe. Only a fallback knows that the clients it calls by name belong to it.
 
         Args:
             name: the circuit's name, usually the provider's.

@@ -23,7 +23,7 @@ def awaited(shape):
 
 
 def not_a_task(row):
-    return "BUG: timeout is never applied to a task that the call returned" if row.startswith("task") else None
+    return "LIMIT: timeout is never applied to a task that the call returned" if row.startswith("task") else None
 
 
 def is_async(shape):

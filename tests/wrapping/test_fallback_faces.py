@@ -126,7 +126,7 @@ class CallableObject:
         return f"{provider} {text} {loud}"
 
 
-BOUND = "BUG: inspect looks through a decorated bound method at its bare function, provider and all"
+BOUND = "LIMIT: inspect looks through a decorated bound method at its bare function, provider and all"
 
 
 @pytest.mark.parametrize(

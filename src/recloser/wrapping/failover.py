@@ -62,22 +62,24 @@ class _FailOver(wrapt.BaseObjectProxy[Any]):
     def _self_swap(self, error: BaseException) -> None:
         while True:
             fresh = self._self_line.run()
-            if self._self_entered:
+            if not self._self_entered:
+                self.__wrapped__ = fresh
+                return
+            if not self._self_void:
+                # From here to the next that could be entered, the block has nothing to leave.
+                self._self_void = True
                 with contextlib.suppress(Exception):
                     self.__wrapped__.__exit__(type(error), error, error.__traceback__)
-            self.__wrapped__ = fresh
-            if not self._self_entered:
-                return
             try:
                 with self._self_line.tries:
                     fresh.__enter__()
             except BaseException as again:
                 if self._self_stays(again):
-                    # The block that is being left now has nothing to leave any more.
-                    self._self_void = True
                     raise
                 error = again
             else:
+                self.__wrapped__ = fresh
+                self._self_void = False
                 return
 
     async def _self_swap_async(self, error: BaseException) -> None:
@@ -85,22 +87,24 @@ class _FailOver(wrapt.BaseObjectProxy[Any]):
             fresh = self._self_line.run()
             if type(fresh) is CoroutineType:
                 fresh = await fresh
-            if self._self_entered:
+            if not self._self_entered:
+                self.__wrapped__ = fresh
+                return
+            if not self._self_void:
+                # From here to the next that could be entered, the block has nothing to leave.
+                self._self_void = True
                 with contextlib.suppress(Exception):
                     await self.__wrapped__.__aexit__(type(error), error, error.__traceback__)
-            self.__wrapped__ = fresh
-            if not self._self_entered:
-                return
             try:
                 with self._self_line.tries:
                     await fresh.__aenter__()
             except BaseException as again:
                 if self._self_stays(again):
-                    # The block that is being left now has nothing to leave any more.
-                    self._self_void = True
                     raise
                 error = again
             else:
+                self.__wrapped__ = fresh
+                self._self_void = False
                 return
 
 
