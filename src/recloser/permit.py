@@ -67,7 +67,8 @@ class Permit(Counter):
         slow_after: a call longer than this many seconds is slow.
         timed: whether a call's length matters; if not, its beginning is not looked up.
         bounded: whether there is a deadline before the call has returned.
-        watched: whether a stream's items must be looked at one by one, for their times.
+        watched: whether the time that a stream is waited for matters.
+        paced: whether a stream has a deadline.
         single: whether it is good for one call, whose outcome is settled by itself.
         seat: the lease behind it, when it is a probe's.
     """
@@ -77,6 +78,7 @@ class Permit(Counter):
         "bounded",
         "generation",
         "now",
+        "paced",
         "policy",
         "replica",
         "seat",
@@ -95,6 +97,7 @@ class Permit(Counter):
     alarm: Alarm | None
     bounded: bool
     watched: bool
+    paced: bool
     single: bool
     seat: Seat | None
 
@@ -117,7 +120,8 @@ class Permit(Counter):
         self.policy = policy
         self.slow_after = math.inf if policy.slow_after is None else policy.slow_after
         self.bounded = policy.timeout is not None or policy.first_item is not None
-        self.watched = self.bounded or policy.idle is not None or policy.slow_after is not None
+        self.paced = self.bounded or policy.idle is not None
+        self.watched = self.paced or policy.slow_after is not None
         self.timed = self.watched
         self.single = single
         self.seat = seat

@@ -36,11 +36,12 @@ class Flight:
         asked: whether an item was ever asked for.
         iterated: whether it is read as a stream, whose end is its exhaustion.
         leaving: whether the application is leaving the ``with`` block around it.
-        watched: whether items must be looked at one by one, for their times or for what they are.
+        watched: whether items must be looked at one by one, for a deadline or for what they are.
+        timed: whether the time spent waiting matters.
+        waiting_since: since when the provider is waited for; None while it is not.
     """
 
     __slots__ = (
-        "_asked",
         "_quiet_since",
         "asked",
         "bytes",
@@ -51,7 +52,9 @@ class Flight:
         "leaving",
         "permit",
         "settled",
+        "timed",
         "waited",
+        "waiting_since",
         "watched",
     )
 
@@ -66,6 +69,8 @@ class Flight:
     iterated: bool
     leaving: bool
     watched: bool
+    timed: bool
+    waiting_since: float | None
 
     def __init__(self, gate: Gate, permit: Permit, waited: float = 0.0) -> None:
         self.gate = gate
@@ -78,8 +83,9 @@ class Flight:
         self.asked = False
         self.iterated = False
         self.leaving = False
-        self.watched = permit.watched or gate.counts_items
-        self._asked: float | None = None
+        self.watched = permit.paced or gate.counts_items
+        self.timed = permit.watched or gate.counts_items
+        self.waiting_since = None
         self._quiet_since = 0.0
 
     # -- waiting for items
@@ -87,12 +93,12 @@ class Flight:
 
     def wait(self) -> None:
         """From now on the provider is waited for."""
-        self._asked = self.permit.now()
+        self.waiting_since = self.permit.now()
 
     def ask(self) -> None:
         """An item is asked for: from now on the provider is waited for."""
         self.asked = True
-        self._asked = self.permit.now()
+        self.waiting_since = self.permit.now()
 
     def deadline(self, *, opening: bool = False) -> AbstractContextManager[object]:
         """The deadline of what is waited for, whichever of the policy's three comes first.
@@ -138,9 +144,9 @@ class Flight:
         self._stop_waiting()
 
     def _stop_waiting(self) -> None:
-        if self._asked is not None:
-            self.waited += self.permit.now() - self._asked
-            self._asked = None
+        if self.waiting_since is not None:
+            self.waited += self.permit.now() - self.waiting_since
+            self.waiting_since = None
 
     def _judge_silence(self) -> None:
         """An item that came too late is handed on, and counted as a failure."""

@@ -103,7 +103,7 @@ def _next(proxy: Any, iterator: Iterator[Any]) -> Any:
     flight: Flight = proxy._self_flight
     flight.iterated = True
     try:
-        if not flight.watched:
+        if not flight.timed:
             return next(iterator)
         flight.ask()
         item = next(iterator)
@@ -122,7 +122,7 @@ async def _anext(proxy: Any, iterator: AsyncIterator[Any]) -> Any:
     flight: Flight = proxy._self_flight
     flight.iterated = True
     try:
-        if not flight.watched:
+        if not flight.timed:
             return await anext(iterator)
         flight.ask()
         with flight.deadline():

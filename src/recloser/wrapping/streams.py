@@ -36,16 +36,21 @@ def async_generator_call(gate: Gate, function: Callable[..., AsyncGenerator[Any,
     return call
 
 
-def drive(gate: Gate, stream: Generator[Any, Any, Any], flight: Flight | None = None) -> Generator[Any, Any, Any]:
+def drive(  # noqa: C901 - one loop in one frame, for the reader's traceback
+    gate: Gate, stream: Generator[Any, Any, Any], flight: Flight | None = None
+) -> Generator[Any, Any, Any]:
     """``stream`` with everything a generator can do (send, throw, close, a return value), settled when it ends."""
     flight = flight or Flight(gate, gate.replica.permit or gate.acquire())
-    watched = flight.watched
+    watched, timed, now = flight.watched, flight.timed and not flight.watched, flight.permit.now
     resume = send = stream.send
     value: Any = None
+    since = 0.0
     try:
         while True:
             if watched:
                 flight.ask()
+            elif timed:
+                flight.waiting_since = since = now()
             try:
                 item = resume(value)
             except StopIteration as stop:
@@ -53,6 +58,9 @@ def drive(gate: Gate, stream: Generator[Any, Any, Any], flight: Flight | None = 
                 return stop.value
             if watched:
                 flight.got(item, late_counts=True)
+            elif timed:
+                flight.waited += now() - since
+                flight.waiting_since = None
             try:
                 value = yield item
             except GeneratorExit:
@@ -73,7 +81,8 @@ async def drive_async(
 ) -> AsyncGenerator[Any, Any]:
     """``stream`` with everything an async generator can do (asend, athrow, aclose), settled when it ends."""
     flight = flight or Flight(gate, gate.replica.permit or gate.acquire())
-    watched = flight.watched
+    watched, timed, now = flight.watched, flight.timed and not flight.watched, flight.permit.now
+    since = 0.0
     resume: Callable[[Any], Awaitable[Any]]
     resume = send = stream.asend
     value: Any = None
@@ -85,6 +94,11 @@ async def drive_async(
                     with flight.deadline():
                         item = await resume(value)
                     flight.got(item)
+                elif timed:
+                    flight.waiting_since = since = now()
+                    item = await resume(value)
+                    flight.waited += now() - since
+                    flight.waiting_since = None
                 else:
                     item = await resume(value)
             except StopAsyncIteration:
