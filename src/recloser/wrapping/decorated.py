@@ -41,7 +41,7 @@ def stand_in(function: Any, call: Callable[..., Any], gate: object, **more: Any)
     if (
         base is _Callable
         and hasattr(type(function), "__get__")
-        and not isinstance(function, MethodType | _StandIn | type)
+        and not isinstance(function, MethodType | _StandIn | functools.partial | type)
     ):
         base = _Bindable
     # One class for each: a staticmethod in the class is called without a look at the instance, which is what makes
