@@ -49,7 +49,6 @@ class Fallback(Generic[T]):
         register: Callable[[Fallback[Any]], None],
     ) -> None:
         self._providers = _providers(positional, named, mention)
-        self._register = register
         self._call: Callable[..., Any] | None = None
         self.name = f"fallback({', '.join(self.order)})"
         register(self)

@@ -89,7 +89,6 @@ class Flight:
         self._quiet_since = 0.0
 
     # -- waiting for items
-    # ----------------------------------------------------------------------------------------------------
 
     def wait(self) -> None:
         """From now on the provider is waited for."""
@@ -156,7 +155,6 @@ class Flight:
             self._settle(DeadlineError(self.gate.name, which, length))
 
     # -- settling
-    # -------------------------------------------------------------------------------------------------------------
 
     def land(self) -> None:
         """The stream is exhausted, or what was entered was left in order: judge what came."""
