@@ -34,7 +34,7 @@ class Snapshot:
     Attributes:
         name: the circuit.
         state: its state.
-        generation: the number of this state; it only grows.
+        generation: the number of this state; it only grows. A state of this process alone has a negative one.
         calls: successes, failures and slow calls in the window.
         failures: of these, failures.
         slow: of these, slow ones.

@@ -1,130 +1,169 @@
 """The courier carries outcomes from replicas to the backend, and facts back; on the way it lets the core decide.
 
-With a backend that answers at once it works on the caller's own thread.
+What every courier does is here. With a backend that answers at once, :mod:`recloser.inline` works on the caller's own
+thread; with any other, :mod:`recloser.remote` keeps the network away from the callers.
 """
 
 from __future__ import annotations
 
 import itertools
 import uuid
-from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from recloser.agenda import Agenda
-from recloser.backends import Parcel, Seat
+from recloser.backends import Seat
 from recloser.core import machine
 from recloser.core.events import Event
-from recloser.core.machine import State
-from recloser.forks import renew_after_fork
-from recloser.locks import Section, unless_held
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from recloser.backends import Backend
+    from recloser.backends import Backend, Lease, Pool
     from recloser.clock import Clock
     from recloser.contain import Listeners
     from recloser.core.events import EventKind
     from recloser.core.machine import Facts, Record, Step
     from recloser.replica import Replica
 
-__all__ = ["Courier"]
+__all__ = ["Connection", "Courier", "Desk"]
 
 
-class Courier:
-    """Between the replicas of one toolkit and its backend.
+class Connection(Protocol):
+    """How a courier and its backend get on, for people to read.
+
+    Attributes:
+        lost_since: since when the backend has not answered, Unix time in seconds; None while it does.
+        lost_because: what it said, or did not say, in one line.
+        processes: how many processes of the fleet are alive, as far as is known.
+    """
+
+    lost_since: float | None
+    lost_because: str
+    processes: int
+
+
+class Courier(Protocol):
+    """What a replica asks of its courier, and a toolkit of all of them."""
+
+    backend: Backend
+    connection: Connection
+    asleep: bool
+    """Whether nobody works for it in this process yet, so that a call has to say that it is there."""
+
+    def attend(self, replica: Replica) -> None:
+        """A call is there: whoever has to work in the background begins."""
+        ...
+
+    def wake(self, replica: Replica, *, urgent: bool = True) -> None:
+        """There is something to carry for ``replica``, which may change its state if it is urgent."""
+        ...
+
+    def run(self, replica: Replica) -> Facts:
+        """Has everything done that is due and can be done without waiting; what is known then."""
+        ...
+
+    def facts(self, replica: Replica) -> Facts:
+        """All that is known without waiting, with what has been counted here and not been delivered yet."""
+        ...
+
+    def lease(self, replica: Replica, pool: Pool) -> tuple[Seat | None, float]:
+        """A permit of the present generation; or None, and in how many seconds one may come free."""
+        ...
+
+    def look(self, replica: Replica, pool: Pool) -> Lease:
+        """What ``lease`` would answer, without taking anything."""
+        ...
+
+    def give_back(self, replica: Replica, seat: Seat) -> None:
+        """Ends a lease that was not used."""
+        ...
+
+    def operate(self, replica: Replica, choose: Callable[[Facts], Step | None]) -> Facts:
+        """Makes the one transition that ``choose`` finds in the facts, if any, and then those that are due.
+
+        ``choose`` is asked again while others are quicker.
+
+        Raises:
+            BackendError: when the backend does not answer.
+        """
+        ...
+
+    def report(self, replica: Replica, kind: EventKind, reason: str) -> None:
+        """Puts an event that no transition brought into the log, and tells of it."""
+        ...
+
+    def unix(self, facts: Facts, moment: float) -> float:
+        """``moment``, of the time that ``facts.now`` belongs to, as Unix time."""
+        ...
+
+    def ready(self, timeout: float) -> bool:
+        """Waits for the first word from the backend, at most ``timeout`` seconds, and says whether it came.
+
+        Raises:
+            ConfigurationError: when what answers cannot be used.
+        """
+        ...
+
+    def refresh(self) -> None:
+        """Brings what is known up to date, within a bound, as far as the backend answers."""
+        ...
+
+    def close(self) -> None:
+        """Delivers what is left, within a bound, and stops working."""
+        ...
+
+
+class Desk:
+    """What both kinds of courier write with: their name, the events, the time.
 
     Args:
-        backend: where facts are shared.
         clock: the process's time.
         listeners: told of every event that this process brought about, never under a lock.
         affects: the names of what is built on a circuit.
     """
 
-    backend: Backend
+    sender: str
+    listeners: Listeners[Event]
 
-    def __init__(
-        self,
-        backend: Backend,
-        clock: Clock,
-        listeners: Listeners[Event],
-        affects: Callable[[str], tuple[str, ...]],
-    ) -> None:
-        self.backend = backend
+    def __init__(self, clock: Clock, listeners: Listeners[Event], affects: Callable[[str], tuple[str, ...]]) -> None:
         self._clock = clock
-        self._listeners = listeners
         self._affects = affects
-        self._lock = Section()
-        self._replicas: dict[str, Replica] = {}
-        self._sender = uuid.uuid4().hex
+        self.listeners = listeners
+        self.renew()
+
+    def renew(self) -> None:
+        """Begins anew under another name: after a fork, the child is a sender of its own."""
+        self.sender = uuid.uuid4().hex
         self._sequence = itertools.count(1)
-        self._agenda = Agenda(clock, self._move_on)
-        self._unsubscribe = backend.subscribe(self._pushed)
-        renew_after_fork(self)
+        self._seats = itertools.count(1)
 
-    def seat(self, pool: str, number: int) -> Seat:
-        """A seat that no other process asks for."""
-        return Seat(pool, f"{self._sender}:{number}")
+    def sequence(self) -> int:
+        """The number of the next exchange."""
+        return next(self._sequence)
 
-    def wake(self, replica: Replica, *, sweep: bool = True) -> None:
-        """There is something to carry for ``replica``; a garbage collector may say so at any time."""
-        unless_held(partial(self.run, replica, sweep=sweep))
+    def seat(self, pool: Pool) -> Seat:
+        """A seat that nobody else asks for."""
+        return Seat(pool, f"{self.sender}:{next(self._seats)}")
 
-    def run(self, replica: Replica, *, sweep: bool = True) -> Facts:
-        """Delivers what ``replica`` holds, makes the transitions that are due, and brings the facts back."""
-        return self.operate(replica, None, sweep=sweep)
+    def unix(self, facts: Facts, moment: float) -> float:
+        """``moment``, of the time that ``facts.now`` belongs to, as Unix time."""
+        return round(self._clock.time() + (moment - facts.now), 6)
 
-    def operate(self, replica: Replica, choose: Callable[[Facts], Step | None] | None, *, sweep: bool = True) -> Facts:
-        """Makes the one transition that ``choose`` finds in the facts, if any, and then those that are due.
+    def step(self, replica: Replica, facts: Facts, step: Step, *, local: bool = False) -> Event:
+        """The event that tells of a transition."""
+        return self.event(replica, facts, step.event, step.record, step.previous, local=local)
 
-        ``choose`` is asked again while others are quicker.
-        """
-
-        def due(facts: Facts) -> Step | None:
-            return machine.decide(replica.policy, facts, self._clock.jitter())
-
-        with self._lock:
-            self._replicas.setdefault(replica.name, replica)
-            while True:
-                facts = self._exchange(replica, sweep=sweep)
-                step = (choose or due)(facts)
-                if step is None and choose is None:
-                    break
-                if step is None:
-                    choose = None
-                    continue
-                event = self._event(replica, facts, step.event, step.record, step.previous)
-                clear = step.record.state is State.CLOSED
-                if self.backend.swap(replica.name, facts.record.generation, step.record, event, clear=clear):
-                    self._listeners.put(event)
-                    choose = None
-            replica.apply(facts, self.unix(facts, facts.record.since))
-            self._agenda.put(replica.name, replica.until)
-        self._listeners.tell()
-        return facts
-
-    def report(self, replica: Replica, kind: EventKind, reason: str) -> None:
-        """Puts an event that no transition brought into the log, and tells of it."""
-        facts = self.run(replica)
-        event = self._event(replica, facts, kind, facts.record, facts.record, reason)
-        self.backend.append(event)
-        self._listeners.put(event)
-        self._listeners.tell()
-
-    def close(self) -> None:
-        """Delivers what is left and stops waiting for anything."""
-        for replica in list(self._replicas.values()):
-            self.run(replica)
-        self._agenda.close()
-        self._unsubscribe()
-
-    def _exchange(self, replica: Replica, *, sweep: bool) -> Facts:
-        parcel = Parcel(replica.name, replica.policy.window, replica.collect(sweep=sweep))
-        return self.backend.exchange(self._sender, next(self._sequence), self._clock.now(), [parcel])[0]
-
-    def _event(
-        self, replica: Replica, facts: Facts, kind: EventKind, record: Record, previous: Record, reason: str = ""
+    def event(  # noqa: PLR0913 - an event is its facts
+        self,
+        replica: Replica,
+        facts: Facts,
+        kind: EventKind,
+        record: Record,
+        previous: Record,
+        *,
+        reason: str = "",
+        local: bool = False,
     ) -> Event:
+        """An event with the facts that people ask for first."""
         return Event(
             kind=kind,
             circuit=replica.name,
@@ -139,25 +178,5 @@ class Courier:
             threshold=machine.threshold(replica.policy),
             errors=facts.errors,
             affects=self._affects(replica.name),
+            local=local,
         )
-
-    def unix(self, facts: Facts, moment: float) -> float:
-        """``moment``, which is the backend's, as Unix time."""
-        return round(self._clock.time() + (moment - facts.now), 6)
-
-    def _pushed(self, circuit: str, record: Record) -> None:
-        """Somebody swapped a record: whoever else has a replica of it takes it over at once."""
-        replica = self._replicas.get(circuit)
-        if replica is not None:
-            facts = machine.Facts(record=record, now=record.since)
-            replica.apply(facts, self.unix(facts, record.since))
-            self._agenda.put(circuit, replica.until)
-
-    def _move_on(self, circuit: str) -> None:
-        self.run(self._replicas[circuit])
-
-    def renew(self) -> None:
-        """After a fork, in the child, which is a sender of its own."""
-        self._lock.renew()
-        self._sender = uuid.uuid4().hex
-        self._sequence = itertools.count(1)

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 from recloser.backends import Backend, connect
 from recloser.contain import Listeners
 from recloser.core.policy import Mode, check_name
-from recloser.courier import Courier
+from recloser.courier import Desk
 from recloser.errors import ConfigurationError
 from recloser.forks import renew_after_fork
+from recloser.inline import InlineCourier
 from recloser.replica import Replica
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from recloser.core.events import Event
     from recloser.core.machine import Facts, Step
     from recloser.core.policy import Policy
+    from recloser.courier import Courier
     from recloser.registry import Registry
     from recloser.settings import Settings
 
@@ -59,7 +61,7 @@ class Engine:
         if not isinstance(self.backend, Backend):
             raise ConfigurationError("backend", self.backend, "a URL, or an object that keeps the Backend protocol")
         self.listeners = listeners or Listeners()
-        self.courier = Courier(self.backend, clock, self.listeners, registry.affects)
+        self.courier = InlineCourier(self.backend, clock, Desk(clock, self.listeners, registry.affects))
         self._replicas: dict[str, Replica] = {}
         self._lock = threading.Lock()
         renew_after_fork(self)

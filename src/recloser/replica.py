@@ -8,7 +8,6 @@ success counts on a counter that nobody reads any more.
 
 from __future__ import annotations
 
-import itertools
 import logging
 import math
 from collections import deque
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from recloser.backends import Delivery, Seat
 from recloser.core.events import ErrorSample, EventKind
-from recloser.core.machine import Facts, Record, State, counted, success_may_trip
+from recloser.core.machine import UNKNOWN, Facts, Record, State, counted, success_may_trip
 from recloser.core.policy import Mode
 from recloser.core.window import BUCKETS, Counts
 from recloser.covers import is_inside
@@ -37,6 +36,9 @@ if TYPE_CHECKING:
 __all__ = ["Replica"]
 
 _log = logging.getLogger("recloser")
+
+_SOON = 0.001
+"""A circuit whose time has come, but for the word of the fleet, is asked again after this many seconds at the least."""
 
 _FORMER = 7
 """So many changes of policy within one generation lose nothing."""
@@ -66,7 +68,7 @@ class Replica:
         self.name = name
         self.policy = policy
         self.mode = mode
-        self.record = Record(generation=-1)
+        self.record = Record(generation=UNKNOWN)
         # Whoever asks first brings the facts.
         self.until = -math.inf
         self.permit = None
@@ -84,7 +86,6 @@ class Replica:
         self._eager = False
         self._since = 0.0
         self._notes: deque[Delivery] = deque()
-        self._seats = itertools.count(1)
         renew_after_fork(self)
 
     # -- asking ------------------------------------------------------------------------------------------------------
@@ -100,6 +101,8 @@ class Replica:
         while True:
             closed = self._closed
             if closed is not None and self.mode is not Mode.OFF:
+                if self.permit is None:
+                    self._attend()
                 return closed
             now = self.now()
             if self._shut and now < self.until:
@@ -128,7 +131,15 @@ class Replica:
                 self._rejected.begin(now, self.policy.window / BUCKETS)
         next(self._rejected.counter)
         if over:
-            self._courier.wake(self, sweep=False)
+            self._courier.wake(self, urgent=False)
+
+    def _attend(self) -> None:
+        """Says that a call is there to whoever has to begin working; calls that follow take the shortest way again."""
+        if self._courier.asleep:
+            self._courier.attend(self)
+        with self._lock:
+            if not self.covered and self.mode is not Mode.OFF:
+                self.permit = self._closed
 
     def _admit(self) -> tuple[Permit | None, PausedError | None]:
         """A permit, or why not; neither when the circuit moved on in between."""
@@ -140,13 +151,10 @@ class Replica:
         if self.mode is Mode.OBSERVE:
             return self._single(record), None
         if record.state is State.HALF_OPEN:
-            seat = self._courier.seat("probe", next(self._seats))
-            lease = self._courier.backend.lease(
-                self.name, record.generation, seat, self.policy.probes, self.policy.probe_timeout
-            )
-            if lease.granted:
+            seat, retry_after = self._courier.lease(self, "probe")
+            if seat is not None:
                 return self._single(record, seat), None
-            return self._refuse_unless_moved(record, lease.retry_after)
+            return self._refuse_unless_moved(record, retry_after)
         return None, self._refusal(record, self.until - self.now())
 
     def expect_covers(self) -> None:
@@ -169,16 +177,16 @@ class Replica:
                 raise refused
             if record.state is not State.HALF_OPEN or self.mode is not Mode.ENFORCE:
                 return None
-            seat = self._courier.seat("trial", next(self._seats))
-            if self._courier.backend.lease(
-                self.name, record.generation, seat, self.policy.probes, self.policy.probe_timeout
-            ).granted:
+            seat, retry_after = self._courier.lease(self, "trial")
+            if seat is not None:
                 return seat
-            self._courier.run(self)
+            _, refused = self._refuse_unless_moved(record, retry_after)
+            if refused is not None:
+                raise refused
 
     def give_back(self, seat: Seat) -> None:
         """Returns a trial that was not used after all."""
-        self._courier.backend.give_back(self.name, seat)
+        self._courier.give_back(self, seat)
 
     def refusal(self, pool: str = "probe") -> PausedError | None:
         """Why a call made now would be rejected; None when it would go through. Takes nothing, counts nothing."""
@@ -190,7 +198,7 @@ class Replica:
                 return None
             if record.state is not State.HALF_OPEN:
                 return self._refusal(record, self.until - self.now())
-            lease = self._courier.backend.free(self.name, record.generation, pool, self.policy.probes)
+            lease = self._courier.look(self, pool)
             if lease.granted:
                 return None
             _, refused = self._refuse_unless_moved(record, lease.retry_after)
@@ -205,7 +213,7 @@ class Replica:
 
     def view(self) -> tuple[Facts, float, float | None]:
         """The facts, and when the state began and ends as Unix time."""
-        facts = self._courier.run(self)
+        facts = self._courier.facts(self)
         until = facts.record.until
         return facts, self._since, None if until is None else self._courier.unix(facts, until)
 
@@ -213,7 +221,7 @@ class Replica:
         """Goes on with another policy; what was counted stays counted."""
         with self._lock:
             if self._closed is not None:
-                self._former = [*self._former[-_FORMER:], self._closed]
+                self._keep_counting(self._closed)
             self.policy, self.mode = policy, mode
             self._renew_permit()
         self._courier.run(self)
@@ -229,7 +237,7 @@ class Replica:
         return None, self._refusal(record, retry_after)
 
     def _refusal(self, record: Record, retry_after: float) -> PausedError:
-        left = None if math.isinf(retry_after) else retry_after
+        left = None if math.isinf(retry_after) else max(retry_after, _SOON)
         return PausedError(self.name, record.state, record.reason, record.by, self._since, left)
 
     # -- settling ----------------------------------------------------------------------------------------------------
@@ -246,7 +254,7 @@ class Replica:
             next(permit.counter)
             due = mine and (self._eager or bool(self._notes))
         if due:
-            self._courier.wake(self, sweep=self._eager)
+            self._courier.wake(self, urgent=self._eager)
 
     def settle(
         self,
@@ -267,7 +275,7 @@ class Replica:
             self._notes.append(Delivery(generation, now, counts, outcome.retry_after, errors, once, seat))
         else:
             self._notes.append(Delivery(generation, now, counts, gives_back=seat))
-        self._courier.wake(self)
+        self._courier.wake(self, urgent=bool(counts.calls or seat))
 
     def report(
         self,
@@ -304,25 +312,40 @@ class Replica:
         if rejected := self._rejected.drain():
             self._notes.append(Delivery(self.record.generation, self._rejected.began, Counts(rejected=rejected)))
 
-    def apply(self, facts: Facts, since: float) -> None:
-        """Takes over what the backend knows, unless this process knows better already."""
+    def apply(self, facts: Facts, since: float, *, force: bool = False) -> None:
+        """Takes over what the backend knows, unless this process knows better already and is not told to forget it."""
         with self._lock:
             record, known = facts.record, self.record
-            if record.generation < known.generation:
+            heard = self.until != -math.inf
+            if record.generation < known.generation and not force:
                 return
             self._eager = success_may_trip(self.policy, facts.window)
             if self._eager and self._closed is not None:
                 self._closed.rolls = -math.inf
-            if record.generation == known.generation:
+            if heard and (record == known if force else record.generation == known.generation):
                 return
             now = self.now()
+            if self._closed is not None:
+                # What was counted in the state that ends was counted.
+                self._sweep()
+                if record.generation == known.generation:
+                    self._keep_counting(self._closed)
+                elif known.generation == UNKNOWN and record.state is State.CLOSED:
+                    # Calls that began before the first word came are calls of the state that it tells of.
+                    self._closed.generation = record.generation
+                    self._keep_counting(self._closed)
+            if known.generation not in {record.generation, UNKNOWN}:
+                self._former = []
             # Nobody is refused by the old state with the new one's reasons: this is set anew when all of it is there.
             self._shut = False
             self.record = record
             self.until = math.inf if record.until is None else round(now + (record.until - facts.now), 6)
             self._since = since
-            self._former = []
             self._renew_permit()
+
+    def _keep_counting(self, permit: Permit) -> None:
+        """A permit that is not given any more still counts for calls that hold it."""
+        self._former = [*self._former[-_FORMER:], permit]
 
     def _renew_permit(self) -> None:
         record = self.record
@@ -336,3 +359,5 @@ class Replica:
         self._lock.renew()
         self._sweep()
         self._notes.clear()
+        # The next call says that it is there.
+        self.permit = PASS if self.mode is Mode.OFF else None

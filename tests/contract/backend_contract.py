@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import pytest
 
-from recloser.backends import Backend, Delivery, Lease, Parcel, Seat
+from recloser.backends import WANTED, Ask, Backend, Delivery, Lease, Parcel, Seat
 from recloser.core.events import DISTINCT_ERRORS, ErrorSample, Event, EventKind
 from recloser.core.machine import Record, State
 from recloser.core.window import BUCKETS, NOTHING, Counts
@@ -79,12 +79,28 @@ class Sender:
         """One exchange with the deliveries about one circuit; ``again`` sends the last number once more."""
         self.sequence += not again
         parcel = Parcel(circuit, window, deliveries)
-        (facts,) = self.backend.exchange(self.name, self.sequence, self.clock.now(), [parcel])
-        return facts
+        (answer,) = self.backend.exchange(self.name, self.sequence, self.clock.now(), [parcel]).answers
+        return answer.facts
+
+    def gives_back(self, seat: Seat, circuit: str = NAME) -> None:
+        """Ends a lease that was not used."""
+        self.says(self.happened(NOTHING, generation=-1, gives_back=seat), circuit=circuit)
 
     def happened(self, counts: Counts = FAILURE, *, ago: float = 0.0, generation: int = 0, **more: object) -> Delivery:
         """Outcomes that happened ``ago`` seconds before now."""
         return Delivery(generation, self.clock.now() - ago, counts, **more)  # type: ignore[arg-type]
+
+
+def lease(backend: Backend, generation: int, seat: Seat, cap: int, length: float, circuit: str = NAME) -> Lease:
+    """Asks for one permit, in an exchange that brings nothing else and therefore needs no number."""
+    parcel = Parcel(circuit, WINDOW, (), (Ask(seat, generation, cap, length),))
+    (answer,) = backend.exchange(seat.holder, 0, 0.0, [parcel]).answers
+    return answer.leases[0]
+
+
+def free(backend: Backend, generation: int, pool: str, cap: int) -> Lease:
+    """Asks without taking."""
+    return lease(backend, generation, Seat(pool, "somebody"), cap, 0.0)
 
 
 def event(generation: int, circuit: str = NAME, state: State = State.OPEN) -> Event:
@@ -232,8 +248,8 @@ class BackendContract:
             Parcel("a", 2 * WINDOW, (Delivery(0, now - WINDOW, SUCCESS), Delivery(0, now, SUCCESS))),
             Parcel("c", WINDOW),
         ]
-        found = backend.exchange("process-1", 1, now, parcels)
-        assert [facts.window for facts in found] == [FAILURE, Counts(calls=2), NOTHING]
+        found = backend.exchange("process-1", 1, now, parcels).answers
+        assert [answer.facts.window for answer in found] == [FAILURE, Counts(calls=2), NOTHING]
         assert backend.circuits() == ["a", "b", "c"]
 
     def test_the_same_number_again_is_answered_but_not_merged(self, backend: Backend, clock: MovableClock) -> None:
@@ -279,8 +295,8 @@ class BackendContract:
         """Only ages count: a process whose clock began elsewhere is merged like any other."""
         for process, epoch in [("process-1", 5.0), ("process-2", 1e9), ("process-3", -500.0)]:
             deliveries = (Delivery(0, epoch, SUCCESS), Delivery(0, epoch - 30.0, FAILURE))
-            (facts,) = backend.exchange(process, 1, epoch, [Parcel(NAME, WINDOW, deliveries)])
-        assert facts.window == Counts(calls=6, failures=3)
+            (answer,) = backend.exchange(process, 1, epoch, [Parcel(NAME, WINDOW, deliveries)]).answers
+        assert answer.facts.window == Counts(calls=6, failures=3)
 
     def test_a_burst_leaves_exactly_one_length_later(self, sender: Sender, clock: MovableClock) -> None:
         """Outcomes of one moment count for the whole window and not a moment longer."""
@@ -345,6 +361,39 @@ class BackendContract:
             facts = one.says(one.happened(errors=(sample(f"E{number}"),)))
         assert [each.label for each in facts.errors] == [f"E{number}" for number in range(DISTINCT_ERRORS)]
 
+    def test_errors_are_seen_in_the_time_of_the_backend(self, backend: Backend, clock: MovableClock) -> None:
+        """When an error was seen last is said in a time that all processes share."""
+        for process, epoch in [("process-1", 5.0), ("process-2", 1e6)]:
+            seen = (replace(sample("A"), at=epoch - 7.0),)
+            parcel = Parcel(NAME, WINDOW, (Delivery(0, epoch, FAILURE, errors=seen),))
+            facts = backend.exchange(process, 1, epoch, [parcel]).answers[0].facts
+            assert [facts.now - each.at for each in facts.errors] == [self.about(7.0)]
+
+    def test_the_processes_that_saw_trouble_are_counted(
+        self, backend: Backend, sender: Sender, clock: MovableClock
+    ) -> None:
+        """Each process that reported a failure or a slow call counts once, until its last one has left the window."""
+        other, idle = Sender(backend, clock, "process-2"), Sender(backend, clock, "process-3")
+        sender.says(sender.happened(), sender.happened(ago=50.0))
+        other.says(other.happened(Counts(calls=1, slow=1), ago=30.0))
+        assert idle.says(idle.happened(SUCCESS)).reporters == 2
+        clock.advance(30.0 + self.drift)
+        assert idle.says().reporters == 1
+        clock.advance(30.0 + self.drift)
+        assert idle.says().reporters == 0
+
+    def test_the_living_are_counted(self, backend: Backend, clock: MovableClock) -> None:
+        """Everybody who was heard of lately is alive, whether or not they had anything to say."""
+
+        def processes(name: str) -> int:
+            return backend.exchange(name, 0, clock.now(), [], alive=20.0).processes
+
+        assert [processes(name) for name in ("1", "2", "3", "2")] == [1, 2, 3, 3]
+        clock.advance(15.0)
+        assert processes("1") == 3
+        clock.advance(5.0 + self.drift)
+        assert processes("1") == 1
+
     # -- what a swap ends ----------------------------------------------------------------------------------------------
 
     @pytest.mark.parametrize("clear", [True, False])
@@ -358,92 +407,124 @@ class BackendContract:
         assert (facts.asked_until > 0) is not clear
         again = sender.says(sender.happened(generation=record.generation, once="call-1"))
         assert again.tally.failures == clear
+        assert again.reporters == 1
 
     @pytest.mark.parametrize("clear", [True, False])
     @pytest.mark.parametrize("pool", ["probe", "trial"])
     def test_a_swap_ends_all_leases(self, backend: Backend, sender: Sender, pool: str, clear: bool) -> None:  # noqa: FBT001
         """Permits belong to one generation; the next begins with all of them free."""
-        backend.lease(NAME, 0, Seat(pool, "1"), 1, 60.0)
+        lease(backend, 0, Seat(pool, "1"), 1, 60.0)
         record = self.swap(backend, sender, State.HALF_OPEN, clear=clear)
-        assert backend.lease(NAME, record.generation, Seat(pool, "2"), 1, 60.0).granted
+        assert lease(backend, record.generation, Seat(pool, "2"), 1, 60.0).granted
 
     # -- permits -------------------------------------------------------------------------------------------------------
 
     def test_no_more_than_the_cap_is_lent(self, backend: Backend) -> None:
         """A refusal says when the first permit comes back; a cap of zero lends nothing."""
-        granted = [backend.lease(NAME, 0, Seat("probe", str(number)), 3, 60.0 + number).granted for number in range(5)]
+        granted = [lease(backend, 0, Seat("probe", str(number)), 3, 60.0 + number).granted for number in range(5)]
         assert granted == [True] * 3 + [False] * 2
-        refused = backend.lease(NAME, 0, Seat("probe", "6"), 3, 60.0)
+        refused = lease(backend, 0, Seat("probe", "6"), 3, 60.0)
         assert (refused.granted, refused.retry_after) == (False, self.about(60.0))
-        assert not backend.lease("stt", 0, Seat("probe", "1"), 0, 60.0).granted
+        assert not lease(backend, 0, Seat("probe", "1"), 0, 60.0, "stt").granted
 
     def test_a_lease_expires(self, backend: Backend, clock: MovableClock) -> None:
         """A permit whose process died comes back by itself at its end, neither earlier nor later."""
-        assert backend.lease(NAME, 0, Seat("probe", "1"), 1, 60.0).granted
+        assert lease(backend, 0, Seat("probe", "1"), 1, 60.0).granted
         clock.advance(60.0 - 0.001 - self.drift)
-        refused = backend.lease(NAME, 0, Seat("probe", "2"), 1, 60.0)
+        refused = lease(backend, 0, Seat("probe", "2"), 1, 60.0)
         assert (refused.granted, refused.retry_after) == (False, self.about(0.001 + self.drift))
         clock.advance(0.001 + self.drift)
-        assert backend.lease(NAME, 0, Seat("probe", "2"), 1, 60.0) == Lease(granted=True)
+        assert lease(backend, 0, Seat("probe", "2"), 1, 60.0).granted
 
     def test_leases_belong_to_a_generation(self, backend: Backend, sender: Sender) -> None:
         """Who asks for a permit of another state gets none, in either direction."""
         record = self.swap(backend, sender, State.HALF_OPEN)
         for generation in (0, record.generation + 1):
-            assert not backend.lease(NAME, generation, Seat("probe", "1"), 1, 60.0).granted
-            assert not backend.free(NAME, generation, "probe", 1).granted
-        assert backend.lease(NAME, record.generation, Seat("probe", "1"), 1, 60.0).granted
+            assert not lease(backend, generation, Seat("probe", "1"), 1, 60.0).granted
+            assert not free(backend, generation, "probe", 1).granted
+        assert lease(backend, record.generation, Seat("probe", "1"), 1, 60.0).granted
+
+    def test_asking_again_keeps_a_permit(self, backend: Backend, clock: MovableClock) -> None:
+        """A permit that its holder asks for again is the same permit for longer; another holder's is not touched."""
+        assert lease(backend, 0, Seat("probe", "1"), 1, 60.0).granted
+        clock.advance(50.0)
+        assert lease(backend, 0, Seat("probe", "1"), 1, 60.0).granted
+        clock.advance(50.0)
+        assert not lease(backend, 0, Seat("probe", "2"), 1, 60.0).granted
+        clock.advance(10.0 + self.drift)
+        assert lease(backend, 0, Seat("probe", "2"), 1, 60.0).granted
+        assert not lease(backend, 0, Seat("probe", "1"), 1, 60.0).granted
+
+    def test_a_permit_is_asked_for_together_with_what_happened(self, backend: Backend, sender: Sender) -> None:
+        """Outcomes come first: a permit that one of them ends is free for who asks in the same exchange."""
+        assert lease(backend, 0, Seat("probe", "1"), 1, 60.0).granted
+        over = sender.happened(Counts(ignored=1), gives_back=Seat("probe", "1"))
+        asks = tuple(Ask(Seat(pool, "2"), 0, 1, 60.0) for pool in ("probe", "trial"))
+        reply = backend.exchange("process-1", 1, sender.clock.now(), [Parcel(NAME, WINDOW, (over,), asks)])
+        assert [each.granted for each in reply.answers[0].leases] == [True, True]
+
+    def test_who_holds_a_permit_hears_that_another_wants_it(self, backend: Backend, clock: MovableClock) -> None:
+        """A refusal is remembered for a few seconds, for each pool; looking is not wanting."""
+        keep = Seat("probe", "1")
+        assert not lease(backend, 0, keep, 1, 60.0).wanted
+        free(backend, 0, "probe", 1)
+        lease(backend, 0, Seat("trial", "1"), 0, 60.0)
+        assert not lease(backend, 0, keep, 1, 60.0).wanted
+        lease(backend, 0, Seat("probe", "2"), 1, 60.0)
+        assert lease(backend, 0, keep, 1, 60.0) == Lease(granted=True, wanted=True)
+        clock.advance(WANTED + self.drift)
+        assert lease(backend, 0, keep, 1, 60.0) == Lease(granted=True)
 
     def test_looking_takes_nothing(self, backend: Backend) -> None:
         """``free`` answers as ``lease`` would, as often as you ask."""
-        assert [backend.free(NAME, 0, "probe", 1).granted for _ in range(3)] == [True] * 3
-        backend.lease(NAME, 0, Seat("probe", "1"), 1, 60.0)
-        look = backend.free(NAME, 0, "probe", 1)
+        assert [free(backend, 0, "probe", 1).granted for _ in range(3)] == [True] * 3
+        lease(backend, 0, Seat("probe", "1"), 1, 60.0)
+        look = free(backend, 0, "probe", 1)
         assert (look.granted, look.retry_after) == (False, self.about(60.0))
 
     @pytest.mark.parametrize("pool", ["probe", "trial"])
-    def test_a_permit_given_back_is_free_at_once(self, backend: Backend, pool: str) -> None:
+    def test_a_permit_given_back_is_free_at_once(self, backend: Backend, sender: Sender, pool: str) -> None:
         """Giving back ends that lease and no other; giving back twice, or what was never lent, does nothing."""
         for holder in ("1", "2"):
-            assert backend.lease(NAME, 0, Seat(pool, holder), 2, 60.0).granted
+            assert lease(backend, 0, Seat(pool, holder), 2, 60.0).granted
         for _ in range(2):
-            backend.give_back(NAME, Seat(pool, "1"))
-        backend.give_back(NAME, Seat(pool, "stranger"))
-        backend.give_back("stt", Seat(pool, "2"))
-        assert backend.lease(NAME, 0, Seat(pool, "3"), 2, 60.0).granted
-        assert not backend.lease(NAME, 0, Seat(pool, "4"), 2, 60.0).granted
+            sender.gives_back(Seat(pool, "1"))
+        sender.gives_back(Seat(pool, "stranger"))
+        sender.gives_back(Seat(pool, "2"), circuit="stt")
+        assert lease(backend, 0, Seat(pool, "3"), 2, 60.0).granted
+        assert not lease(backend, 0, Seat(pool, "4"), 2, 60.0).granted
 
     def test_the_pools_are_independent(self, backend: Backend, sender: Sender) -> None:
         """Trials take nothing from the probes nor probes from the trials, and one holder may have one of each."""
         seats = [Seat(pool, "1") for pool in ("probe", "trial")]
-        assert [backend.lease(NAME, 0, seat, 1, 60.0).granted for seat in seats] == [True, True]
-        assert [backend.free(NAME, 0, pool, 1).granted for pool in ("probe", "trial")] == [False, False]
-        backend.give_back(NAME, seats[0])
-        assert [backend.free(NAME, 0, pool, 1).granted for pool in ("probe", "trial")] == [True, False]
+        assert [lease(backend, 0, seat, 1, 60.0).granted for seat in seats] == [True, True]
+        assert [free(backend, 0, pool, 1).granted for pool in ("probe", "trial")] == [False, False]
+        sender.gives_back(seats[0])
+        assert [free(backend, 0, pool, 1).granted for pool in ("probe", "trial")] == [True, False]
         sender.says(sender.happened(SUCCESS))
-        backend.give_back(NAME, seats[1])
-        assert [backend.free(NAME, 0, pool, 1).granted for pool in ("probe", "trial")] == [False, True]
+        sender.gives_back(seats[1])
+        assert [free(backend, 0, pool, 1).granted for pool in ("probe", "trial")] == [False, True]
 
     def test_an_outcome_gives_its_permit_back(self, backend: Backend, sender: Sender) -> None:
         """The outcome of a probe ends its lease in the same delivery, even one too late to count."""
         seat = Seat("probe", "1")
-        backend.lease(NAME, 0, seat, 1, 60.0)
+        lease(backend, 0, seat, 1, 60.0)
         sender.says(sender.happened(Counts(ignored=1), gives_back=seat))
-        assert backend.lease(NAME, 0, seat, 1, 60.0).granted
+        assert lease(backend, 0, seat, 1, 60.0).granted
         sender.says(sender.happened(ago=WINDOW, gives_back=seat))
-        assert backend.free(NAME, 0, "probe", 1).granted
+        assert free(backend, 0, "probe", 1).granted
 
     def test_a_probe_that_passed_is_taken_for_good(self, backend: Backend, sender: Sender, clock: MovableClock) -> None:
         """Probes over the whole generation are no more than the cap: what has passed is not lent again, nor expires."""
         record = self.swap(backend, sender, State.HALF_OPEN)
         seats = [Seat("probe", str(number)) for number in range(3)]
         for seat in seats[:2]:
-            assert backend.lease(NAME, record.generation, seat, 2, 60.0).granted
+            assert lease(backend, record.generation, seat, 2, 60.0).granted
         sender.says(sender.happened(SUCCESS, generation=record.generation, gives_back=seats[0]))
-        assert not backend.lease(NAME, record.generation, seats[2], 2, 60.0).granted
+        assert not lease(backend, record.generation, seats[2], 2, 60.0).granted
         clock.advance(60.0 + self.drift)
-        assert backend.lease(NAME, record.generation, seats[2], 2, 60.0).granted
-        assert not backend.free(NAME, record.generation, "probe", 2).granted
+        assert lease(backend, record.generation, seats[2], 2, 60.0).granted
+        assert not free(backend, record.generation, "probe", 2).granted
 
     # -- events, subscribers, namespaces -------------------------------------------------------------------------------
 
@@ -456,6 +537,12 @@ class BackendContract:
         expected = [event(1), stalled, event(2, state=State.CLOSED)]
         assert backend.events(10) == expected
         assert backend.events(2) == expected[1:]
+
+    def test_a_swap_without_an_event_is_not_logged(self, backend: Backend, sender: Sender) -> None:
+        """What is put back is no news."""
+        sender.says()
+        assert backend.swap(NAME, 0, Record(generation=5), None, clear=False)
+        assert (sender.says().record.generation, backend.events(10)) == (5, [])
 
     def test_no_events_are_none(self, backend: Backend) -> None:
         """The last zero events are an empty list."""
@@ -475,7 +562,7 @@ class BackendContract:
         """A transition reaches everybody, complete and in order; a swap that was refused reaches nobody."""
         told: list[queue.Queue[tuple[str, Record]]] = [queue.Queue(), queue.Queue()]
         for each in told:
-            backend.subscribe(lambda *news, each=each: each.put(news))
+            backend.subscribe(lambda *news, each=each: each.put(news[:2]))
         first = self.swap(backend, sender, until=sender.says().now + 900.0, reason="why", trips=2)
         backend.swap(NAME, 0, Record(generation=99), event(99), clear=False)
         second = self.swap(backend, sender, State.CLOSED, until=None)
@@ -486,8 +573,8 @@ class BackendContract:
         """Who does not want to know any more is not told, while others still are; ending twice does no harm."""
         ended: queue.Queue[object] = queue.Queue()
         stays: queue.Queue[object] = queue.Queue()
-        end = backend.subscribe(lambda *news: ended.put(news))
-        backend.subscribe(lambda *news: stays.put(news))
+        end = backend.subscribe(lambda *news: ended.put(news[:2]))
+        backend.subscribe(lambda *news: stays.put(news[:2]))
         end()
         end()
         record = self.swap(backend, sender)
@@ -508,12 +595,12 @@ class BackendContract:
         told: queue.Queue[object] = queue.Queue()
         other.subscribe(lambda *news: told.put(news))
         sender.says(sender.happened())
-        backend.lease(NAME, 0, Seat("probe", "1"), 1, 60.0)
+        lease(backend, 0, Seat("probe", "1"), 1, 60.0)
         self.swap(backend, sender)
         assert (other.circuits(), other.events(10)) == ([], [])
         neighbour = Sender(other, bench.clock)
         assert neighbour.says(neighbour.happened()).window == FAILURE
-        assert other.lease(NAME, 0, Seat("trial", "1"), 1, 60.0).granted
+        assert lease(other, 0, Seat("trial", "1"), 1, 60.0).granted
         self.swap(other, neighbour)
         told.get(timeout=self.patience)
         assert told.empty()
@@ -532,7 +619,7 @@ class BackendContract:
             sender = Sender(backend, clock, f"process-{number}")
             for turn in range(25):
                 sender.says(sender.happened())
-                granted.append(backend.lease(NAME, 0, Seat("trial", f"{number}:{turn}"), 10, 60.0).granted)
+                granted.append(lease(backend, 0, Seat("trial", f"{number}:{turn}"), 10, 60.0).granted)
 
         threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
         for thread in threads:

@@ -22,8 +22,8 @@ from recloser.agenda import Agenda
 from recloser.backends.memory import MemoryBackend, _Shelf
 from recloser.core import machine
 from recloser.core.window import Window
-from recloser.courier import Courier
 from recloser.gate import Gate
+from recloser.inline import InlineCourier
 from recloser.permit import Counter
 from recloser.replica import Replica
 from tests.model.test_model import OneProcess, TwoProcesses
@@ -72,20 +72,20 @@ MUTANTS = (
     # what the design names first
     Mutant("outcomes of another generation count", MemoryBackend._merge,
            "delivery.generation != shelf.record.generation or ", ""),
-    Mutant("no cap on permits", MemoryBackend._free,
-           "taken < cap", "True"),
-    Mutant("permits never expire", MemoryBackend._free,
+    Mutant("no cap on permits", MemoryBackend._lease,
+           "taken < ask.cap", "True"),
+    Mutant("permits never expire", MemoryBackend._lease,
            "if end > now", ""),
     Mutant("the cooldown is not waited for", machine.decide,
            " or facts.now < record.until", ""),
     # generations
     Mutant("a late outcome counts in the present generation", Replica.settle,
            "= permit.generation, permit.seat", "= self.record.generation, permit.seat"),
-    Mutant("the tally goes on through a swap", MemoryBackend.swap,
-           "shelf.tally = NOTHING", "pass"),
-    Mutant("permits outlive their generation", MemoryBackend.swap,
-           "shelf.seats.clear()", "pass"),
-    Mutant("the window survives a close", Courier.operate,
+    Mutant("the tally goes on through a swap", _Shelf.begin,
+           "self.tally = NOTHING", "pass"),
+    Mutant("permits outlive their generation", _Shelf.begin,
+           "self.seats.clear()", "pass"),
+    Mutant("the window survives a close", InlineCourier._carry,
            "clear = step.record.state is State.CLOSED", "clear = False"),
     # counting
     Mutant("the window never forgets", Window.totals,
@@ -116,10 +116,10 @@ MUTANTS = (
     Mutant("an operator's pause brings forgotten trips back", machine.pause,
            "_remembered(policy, facts)", "facts.record.trips", policies=("growth",)),
     # testing the provider
-    Mutant("a probe that passed is lent again", MemoryBackend._free,
+    Mutant("a probe that passed is lent again", MemoryBackend._lease,
            '(shelf.tally.calls if pool == "probe" else 0)', "0"),
-    Mutant("trials use up the probes", MemoryBackend._free,
-           "if seat.pool == pool", ""),
+    Mutant("trials use up the probes", MemoryBackend._lease,
+           "if seat.pool == pool and seat != ask.seat", ""),
     Mutant("a cancelled probe keeps its permit", MemoryBackend._merge,
            "shelf.seats.pop(delivery.gives_back, None)", "pass"),
     Mutant("one probe is enough", machine._judge_probes,

@@ -21,10 +21,27 @@ if TYPE_CHECKING:
     from recloser.core.machine import Facts, Record
     from recloser.core.window import Counts
 
-__all__ = ["GROUP", "Backend", "Delivery", "Lease", "Parcel", "Pool", "Seat", "connect"]
+__all__ = [
+    "GROUP",
+    "WANTED",
+    "Answer",
+    "Ask",
+    "Backend",
+    "Delivery",
+    "Lease",
+    "Parcel",
+    "Pool",
+    "Remote",
+    "Reply",
+    "Seat",
+    "connect",
+]
 
 GROUP = "recloser.backends"
 """The entry-point group in which backends are registered by their URL scheme."""
+
+WANTED = 3.0
+"""For so many seconds after it was refused a permit, somebody counts as wanting one."""
 
 Pool = str
 """Which permits a lease is taken from: ``"probe"`` or ``"trial"``."""
@@ -62,18 +79,20 @@ class Delivery:
 
 
 @dataclass(frozen=True, slots=True)
-class Parcel:
-    """Everything one process has to say about one circuit.
+class Ask:
+    """A request for a permit, or to keep one for longer.
 
     Attributes:
-        circuit: its name.
-        window: the length of its window in seconds.
-        deliveries: what happened; may be empty, to ask only.
+        seat: who asks, and from which pool; asking again for a seat that is held begins its length anew.
+        generation: the generation it is good for.
+        cap: how many may be out at the same time.
+        length: for how many seconds; 0 only asks, and takes nothing.
     """
 
-    circuit: str
-    window: float
-    deliveries: tuple[Delivery, ...] = ()
+    seat: Seat
+    generation: int
+    cap: int
+    length: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,15 +102,63 @@ class Lease:
     Attributes:
         granted: whether the permit is the holder's now.
         retry_after: when it was refused, seconds until one may come free.
+        wanted: whether somebody was refused one in the last few seconds.
     """
 
     granted: bool
     retry_after: float = 0.0
+    wanted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """Everything one process has to say about one circuit.
+
+    Attributes:
+        circuit: its name.
+        window: the length of its window in seconds.
+        deliveries: what happened; may be empty, to ask only.
+        asks: the permits that are wanted.
+    """
+
+    circuit: str
+    window: float
+    deliveries: tuple[Delivery, ...] = ()
+    asks: tuple[Ask, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a backend says about one circuit.
+
+    Attributes:
+        facts: the facts, with everything merged that the parcel brought.
+        leases: one for each permit that was asked for, in order.
+    """
+
+    facts: Facts
+    leases: tuple[Lease, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a backend answers to an exchange.
+
+    Attributes:
+        answers: one for each parcel, in order.
+        processes: how many senders were heard of in the last ``alive`` seconds, this one included.
+    """
+
+    answers: tuple[Answer, ...]
+    processes: int = 1
 
 
 @runtime_checkable
 class Backend(Protocol):
-    """Where facts about circuits are kept. Every method may be called from any thread."""
+    """Where facts about circuits are kept. Every method may be called from any thread.
+
+    Those that cannot answer raise :class:`~recloser.BackendError`, and do so within a bound.
+    """
 
     namespace: str
     """Circuits of different namespaces do not know of each other."""
@@ -99,36 +166,28 @@ class Backend(Protocol):
     inline: bool
     """Whether it answers at once, without I/O, so that a call may ask it directly."""
 
-    def exchange(self, sender: str, sequence: int, sent: float, parcels: Sequence[Parcel]) -> list[Facts]:
+    def exchange(
+        self, sender: str, sequence: int, sent: float, parcels: Sequence[Parcel], *, alive: float = 60.0
+    ) -> Reply:
         """Merges what ``parcels`` bring and answers with the facts about each of their circuits.
 
         ``sent`` is the sender's clock now; what it says of ``at`` makes ages, and ages make times of the backend's
         own. A delivery of another generation than the circuit's, and one whose ``once`` key was seen within the
         window, is dropped. The same ``sequence`` of a ``sender`` sent again is answered, but merged only once.
+
+        Permits are given out, for as long as they are asked for, when the generation matches and fewer than ``cap``
+        are taken. In the pool ``"probe"``, a probe that has passed in this generation counts as taken for good.
+
+        ``alive`` says for how many seconds a sender counts among the living after it was heard of.
         """
         ...
 
-    def swap(self, circuit: str, generation: int, record: Record, event: Event, *, clear: bool) -> bool:
+    def swap(self, circuit: str, generation: int, record: Record, event: Event | None, *, clear: bool) -> bool:
         """Replaces the record if its generation is still ``generation``, appends ``event`` and says whether it did.
 
         The tally and the permits of the old generation end with it, and with ``clear`` the window too. Every
-        subscriber is told.
+        subscriber is told. The same swap once more, after an answer that was lost, is answered like the first.
         """
-        ...
-
-    def lease(self, circuit: str, generation: int, seat: Seat, cap: int, length: float) -> Lease:
-        """Gives out a permit for ``length`` seconds when the generation matches and fewer than ``cap`` are taken.
-
-        In the pool ``"probe"``, a probe that has passed in this generation counts as taken for good.
-        """
-        ...
-
-    def free(self, circuit: str, generation: int, pool: Pool, cap: int) -> Lease:
-        """What ``lease`` would answer, without taking anything."""
-        ...
-
-    def give_back(self, circuit: str, seat: Seat) -> None:
-        """Ends a lease before its time."""
         ...
 
     def circuits(self) -> list[str]:
@@ -143,12 +202,50 @@ class Backend(Protocol):
         """The last ``limit`` events, the latest last."""
         ...
 
-    def subscribe(self, listener: Callable[[str, Record], None]) -> Callable[[], None]:
-        """Tells ``listener`` of every swapped record; returns a function that ends it."""
+    def subscribe(self, listener: Callable[[str, Record, float], None]) -> Callable[[], None]:
+        """Tells ``listener`` of every swapped record, with the backend's time then; returns a function that ends it.
+
+        It may be called on any thread, and must be quick.
+        """
         ...
 
     def close(self) -> None:
         """Lets go of everything it holds."""
+        ...
+
+
+@runtime_checkable
+class Remote(Protocol):
+    """What a backend behind a network may offer besides, so that it needs no thread of its own.
+
+    One thread of ours waits until ``fileno`` can be read, or for a while, and then calls ``pump``.
+    """
+
+    address: str
+    """Where it is, for people, without secrets."""
+
+    def verify(self) -> None:
+        """Looks whether what answers can be used.
+
+        Raises:
+            ConfigurationError: for a server that is of the wrong sort, or too old.
+            BackendError: when nobody answers, or is not let in.
+        """
+        ...
+
+    def fileno(self) -> int | None:
+        """What can be waited for; None while there is no connection."""
+        ...
+
+    def pump(self) -> bool:
+        """Tells the subscribers what has arrived; never waits for more, but connects if it has to.
+
+        Returns:
+            Whether it has just connected, so that what was said before was missed.
+
+        Raises:
+            BackendError: when the connection is lost, or cannot be made.
+        """
         ...
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from recloser.backends import Lease
+from recloser.backends import WANTED, Answer, Lease, Reply
 from recloser.clock import SystemClock
 from recloser.core.events import merge_samples
 from recloser.core.machine import Facts, after, initial
@@ -18,7 +20,7 @@ from recloser.locks import Section
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from recloser.backends import Delivery, Parcel, Pool, Seat
+    from recloser.backends import Ask, Delivery, Parcel, Seat
     from recloser.clock import Clock
     from recloser.core.events import ErrorSample, Event
     from recloser.core.machine import Record
@@ -32,7 +34,7 @@ _EVENTS = 1000
 class _Shelf:
     """What is known of one circuit."""
 
-    __slots__ = ("errors", "once", "record", "seats", "tally", "window")
+    __slots__ = ("errors", "once", "record", "refused", "reporters", "seats", "tally", "window")
 
     def __init__(self, now: float) -> None:
         self.record: Record = initial(now)
@@ -41,6 +43,18 @@ class _Shelf:
         self.errors: tuple[ErrorSample, ...] = ()
         self.once: dict[str, float] = {}
         self.seats: dict[Seat, float] = {}
+        self.reporters: dict[str, float] = {}
+        self.refused: dict[str, float] = {}
+
+    def begin(self, record: Record, *, clear: bool) -> None:
+        """A new record, and with ``clear`` an empty window."""
+        self.record = record
+        self.tally = NOTHING
+        self.seats.clear()
+        if clear:
+            self.window.clear()
+            self.once.clear()
+            self.reporters.clear()
 
     def is_new(self, key: str, now: float, end: float) -> bool:
         """Whether ``key`` was not seen before; it is remembered until ``end``."""
@@ -71,8 +85,9 @@ class MemoryBackend:
         self._lock = Section()
         self._shelves: dict[str, _Shelf] = {}
         self._sequences: dict[str, int] = {}
+        self._heard: dict[str, float] = {}
         self._log: deque[Event] = deque(maxlen=_EVENTS)
-        self._listeners: list[Callable[[str, Record], None]] = []
+        self._listeners: list[Callable[[str, Record, float], None]] = []
         renew_after_fork(self)
 
     @classmethod
@@ -86,19 +101,23 @@ class MemoryBackend:
         """After a fork, in the child."""
         self._lock.renew()
 
-    def exchange(self, sender: str, sequence: int, sent: float, parcels: Sequence[Parcel]) -> list[Facts]:
+    def exchange(
+        self, sender: str, sequence: int, sent: float, parcels: Sequence[Parcel], *, alive: float = 60.0
+    ) -> Reply:
         with self._lock:
             now = self._now()
             new = sequence > self._sequences.get(sender, 0)
             if new:
                 self._sequences[sender] = sequence
-            facts: list[Facts] = []
+            self._heard[sender] = now
+            answers: list[Answer] = []
             for parcel in parcels:
                 shelf = self._shelf(parcel.circuit, now)
                 for delivery in parcel.deliveries if new else ():
-                    self._merge(shelf, delivery, now, after(now, delivery.at - sent), parcel.window)
-                facts.append(self._facts(shelf, now, parcel.window))
-            return facts
+                    self._merge(shelf, delivery, now, sent, parcel.window, sender)
+                leases = tuple(self._lease(shelf, ask, now) for ask in parcel.asks)
+                answers.append(Answer(self._facts(shelf, now, parcel.window), leases))
+            return Reply(tuple(answers), sum(now - heard < alive for heard in self._heard.values()))
 
     @staticmethod
     def _facts(shelf: _Shelf, now: float, window: float) -> Facts:
@@ -109,10 +128,12 @@ class MemoryBackend:
             tally=shelf.tally,
             asked_until=shelf.window.asked_until(),
             errors=shelf.errors,
+            reporters=sum(end > now for end in shelf.reporters.values()),
         )
 
     @staticmethod
-    def _merge(shelf: _Shelf, delivery: Delivery, now: float, at: float, window: float) -> None:
+    def _merge(shelf: _Shelf, delivery: Delivery, now: float, sent: float, window: float, sender: str) -> None:
+        at = after(now, delivery.at - sent)
         if delivery.gives_back is not None:
             shelf.seats.pop(delivery.gives_back, None)
         if delivery.generation != shelf.record.generation or now - at >= window:
@@ -122,52 +143,47 @@ class MemoryBackend:
         asked_until = 0.0 if delivery.retry_after is None else after(at, delivery.retry_after)
         shelf.window.add(at, delivery.counts, window, asked_until)
         shelf.tally = shelf.tally.merged(delivery.counts)
+        if delivery.counts.failures or delivery.counts.slow:
+            shelf.reporters[sender] = max(after(at, window), shelf.reporters.get(sender, 0.0))
         if delivery.errors:
-            shelf.errors = merge_samples(shelf.errors, delivery.errors)
+            seen = tuple(replace(sample, at=after(now, sample.at - sent)) for sample in delivery.errors)
+            shelf.errors = merge_samples(shelf.errors, seen)
 
-    def swap(self, circuit: str, generation: int, record: Record, event: Event, *, clear: bool) -> bool:
-        with self._lock:
-            shelf = self._shelf(circuit, self._now())
-            if shelf.record.generation != generation:
-                return False
-            shelf.record = record
-            shelf.tally = NOTHING
-            shelf.seats.clear()
-            if clear:
-                shelf.window.clear()
-                shelf.once.clear()
-            self._log.append(event)
-            listeners = tuple(self._listeners)
-        for listener in listeners:
-            listener(circuit, record)
-        return True
+    @staticmethod
+    def _lease(shelf: _Shelf, ask: Ask, now: float) -> Lease:
+        if shelf.record.generation != ask.generation:
+            return Lease(granted=False)
+        pool = ask.seat.pool
+        shelf.seats = {seat: end for seat, end in shelf.seats.items() if end > now}
+        ends = [end for seat, end in shelf.seats.items() if seat.pool == pool and seat != ask.seat]
+        taken = len(ends) + (shelf.tally.calls if pool == "probe" else 0)
+        wanted = now - shelf.refused.get(pool, -math.inf) < WANTED
+        if taken < ask.cap:
+            if ask.length:
+                shelf.seats[ask.seat] = after(now, ask.length)
+            return Lease(granted=True, wanted=wanted)
+        if ask.length:
+            shelf.refused[pool] = now
+        return Lease(granted=False, retry_after=min(ends, default=now) - now, wanted=wanted)
 
-    def lease(self, circuit: str, generation: int, seat: Seat, cap: int, length: float) -> Lease:
+    def swap(self, circuit: str, generation: int, record: Record, event: Event | None, *, clear: bool) -> bool:
         with self._lock:
             now = self._now()
-            answer = self._free(circuit, generation, seat.pool, cap, now)
-            if answer.granted:
-                self._shelves[circuit].seats[seat] = after(now, length)
-            return answer
+            shelf = self._shelf(circuit, now)
+            if shelf.record.generation != generation:
+                return False
+            shelf.begin(record, clear=clear)
+            if event is not None:
+                self._log.append(event)
+            listeners = tuple(self._listeners)
+        for listener in listeners:
+            listener(circuit, record, now)
+        return True
 
-    def free(self, circuit: str, generation: int, pool: Pool, cap: int) -> Lease:
+    def restore(self, circuit: str, record: Record, *, clear: bool) -> None:
+        """Puts a record in place of the present one, whatever its generation, without telling anybody."""
         with self._lock:
-            return self._free(circuit, generation, pool, cap, self._now())
-
-    def _free(self, circuit: str, generation: int, pool: Pool, cap: int, now: float) -> Lease:
-        shelf = self._shelf(circuit, now)
-        if shelf.record.generation != generation:
-            return Lease(granted=False)
-        shelf.seats = {seat: end for seat, end in shelf.seats.items() if end > now}
-        ends = [end for seat, end in shelf.seats.items() if seat.pool == pool]
-        taken = len(ends) + (shelf.tally.calls if pool == "probe" else 0)
-        if taken < cap:
-            return Lease(granted=True)
-        return Lease(granted=False, retry_after=min(ends, default=now) - now)
-
-    def give_back(self, circuit: str, seat: Seat) -> None:
-        with self._lock:
-            self._shelf(circuit, self._now()).seats.pop(seat, None)
+            self._shelf(circuit, self._now()).begin(record, clear=clear)
 
     def circuits(self) -> list[str]:
         with self._lock:
@@ -181,7 +197,7 @@ class MemoryBackend:
         with self._lock:
             return list(self._log)[-limit:] if limit > 0 else []
 
-    def subscribe(self, listener: Callable[[str, Record], None]) -> Callable[[], None]:
+    def subscribe(self, listener: Callable[[str, Record, float], None]) -> Callable[[], None]:
         with self._lock:
             self._listeners.append(listener)
 

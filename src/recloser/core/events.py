@@ -50,6 +50,8 @@ class EventKind(StrEnum):
     RESUMED = "resumed"
     PAUSED = "paused"
     RESUMED_BY_HAND = "resumed by hand"
+    RESTORED = "restored"
+    """The backend had lost the circuit's state, and a process that knew it put it back."""
     STALLED = "stalled"
     """This process stood still while a deadline passed; nothing changed, and nothing was blamed on the provider."""
 
@@ -125,7 +127,7 @@ class Event:
         circuit: to which circuit.
         state: its state afterwards.
         previous: its state before.
-        generation: the number of this state; it only grows.
+        generation: the number of this state; it only grows. A state of one process alone has a negative one.
         at: when, Unix time in seconds.
         until: when it moves on by itself, Unix time in seconds; None when it does not.
         reason: why, in one line.
@@ -134,6 +136,7 @@ class Event:
         threshold: the rule in words, ``"10 failures in 5m"``.
         errors: the last distinct errors, the latest last.
         affects: the fallbacks and requirements built on this circuit.
+        local: whether one process did this for itself alone, because the fleet could not be asked or did not agree.
     """
 
     kind: EventKind
@@ -149,6 +152,7 @@ class Event:
     threshold: str
     errors: tuple[ErrorSample, ...] = ()
     affects: tuple[str, ...] = ()
+    local: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """The same as plain, JSON-serialisable values."""

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "RECLOSER",
     "TABLE",
+    "UNKNOWN",
     "Cause",
     "Edge",
     "Facts",
@@ -33,6 +34,7 @@ __all__ = [
     "counted",
     "decide",
     "initial",
+    "outlives",
     "pause",
     "resume",
     "success_may_trip",
@@ -42,6 +44,10 @@ __all__ = [
 
 RECLOSER = "recloser"
 """Who paused a circuit when no operator did."""
+
+
+UNKNOWN = -1
+"""The generation of a circuit of which the backend has not been asked yet."""
 
 
 class State(StrEnum):
@@ -127,6 +133,7 @@ class Facts:
         tally: the outcomes since this generation began.
         asked_until: until when the providers' ``Retry-After`` in the window asked to be left alone; 0.0 when none did.
         errors: the last distinct errors, the latest last.
+        reporters: how many processes reported failures or slow calls inside the window.
     """
 
     record: Record
@@ -135,6 +142,7 @@ class Facts:
     tally: Counts = NOTHING
     asked_until: float = 0.0
     errors: tuple[ErrorSample, ...] = ()
+    reporters: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +180,8 @@ def decide(policy: Policy, facts: Facts, jitter: float = 0.0) -> Step | None:
     record = facts.record
     if record.state is State.CLOSED:
         rule = _crossed(policy, facts.window)
-        return _trip(policy, facts, Cause.THRESHOLD, rule, jitter) if rule else None
+        agreed = max(1, facts.reporters) >= policy.quorum
+        return _trip(policy, facts, Cause.THRESHOLD, rule, jitter) if rule and agreed else None
     if record.state is State.HALF_OPEN:
         return _judge_probes(policy, facts, jitter)
     if record.until is None or facts.now < record.until:
@@ -233,6 +242,25 @@ def success_may_trip(policy: Policy, window: Counts) -> bool:
     """Whether one more success could complete ``minimum_calls`` of a window that is bad enough already."""
     bad = (policy.failure_rate is not None and window.failures) or (policy.slow_rate is not None and window.slow)
     return bool(bad) and window.calls < policy.minimum_calls
+
+
+def outlives(own: Record, fleet: Record, base: int) -> bool:
+    """Whether what one process decided for itself still holds for it beside what the fleet agrees on.
+
+    Args:
+        own: the record that the process made by itself, because it could not ask the fleet or was sick alone.
+        fleet: the record that the fleet agrees on now.
+        base: the generation of the fleet's record when the process went its own way.
+    """
+    moved = fleet.generation != base
+    if own.state is State.HALF_OPEN:
+        return fleet.state is State.CLOSED and not moved
+    if own.state is not State.OPEN or fleet.state is State.PAUSED:
+        return False
+    if moved and fleet.by != RECLOSER:
+        return False  # an operator has the last word
+    # OPEN never ends early: no healthy neighbour shortens what this process has seen to fail.
+    return fleet.state is not State.OPEN or (own.until or 0.0) > (fleet.until or 0.0)
 
 
 def threshold(policy: Policy) -> str:

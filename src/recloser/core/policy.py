@@ -5,12 +5,14 @@ from __future__ import annotations
 import difflib
 from dataclasses import dataclass, fields
 from enum import StrEnum
-from typing import Any, TypedDict
+from typing import Any, TypedDict, TypeVar
 
 from recloser.core.duration import Duration, parse_duration
 from recloser.errors import ConfigurationError
 
-__all__ = ["Mode", "Policy", "Thresholds", "check_name"]
+__all__ = ["Mode", "OnBackendLoss", "Policy", "Thresholds", "check_name"]
+
+_Member = TypeVar("_Member", bound=StrEnum)
 
 _DURATION_ALLOWED = 'a duration longer than 0, in seconds or like "90s", "5m", "1h30m"'
 _COOLDOWN_MAX = 3600.0
@@ -30,16 +32,27 @@ class Mode(StrEnum):
     @classmethod
     def parse(cls, key: str, value: object) -> Mode:
         """The mode that ``value`` names; raises ConfigurationError for any other."""
-        try:
-            return cls(value)  # type: ignore[arg-type]  # any object is looked up, most are refused
-        except ValueError:
-            raise ConfigurationError(key, value, "one of " + ", ".join(repr(str(mode)) for mode in cls)) from None
+        return _named(cls, key, value)
 
     @classmethod
     def weaker(cls, one: Mode, other: Mode) -> Mode:
         """The one of two modes that does less: a switch turned down anywhere is down."""
         order = (cls.OFF, cls.OBSERVE, cls.ENFORCE)
         return min(one, other, key=order.index)
+
+
+class OnBackendLoss(StrEnum):
+    """What a circuit does while the shared state cannot be reached."""
+
+    LOCAL = "local"
+    """Go on with the last known state, and with what this process counts itself."""
+    PAUSE = "pause"
+    """Reject every call: for work that must not run blind."""
+
+    @classmethod
+    def parse(cls, key: str, value: object) -> OnBackendLoss:
+        """What ``value`` names; raises ConfigurationError for anything else."""
+        return _named(cls, key, value)
 
 
 class Thresholds(TypedDict, total=False):
@@ -56,9 +69,11 @@ class Thresholds(TypedDict, total=False):
     cooldown_max: Duration
     probes: int
     probe_timeout: Duration
+    quorum: int
     timeout: Duration | None
     first_item: Duration | None
     idle: Duration | None
+    on_backend_loss: OnBackendLoss | str
     mode: Mode | str
 
 
@@ -86,9 +101,13 @@ class Policy:
         probes: calls let through after the cooldown, over the whole fleet, to test the provider; all must succeed.
             0 resumes without testing.
         probe_timeout: a probe whose process died or hangs gives its permit back after this.
+        quorum: how many processes must have seen failures (or slow calls) before the fleet trips; below it, a process
+            that crosses a threshold with its own calls pauses itself and nobody else.
         timeout: the deadline of an async call; for a stream, of the whole time spent waiting for the provider.
         first_item: the deadline of a stream's first item, in time spent waiting for the provider.
         idle: the longest silence between two items of a stream.
+        on_backend_loss: while the shared state cannot be reached, ``"local"`` goes on with the last known state and
+            this process's own window, ``"pause"`` rejects every call.
         mode: ``"enforce"``, ``"observe"`` (reject nothing) or ``"off"`` (pass everything, count nothing).
 
     Raises:
@@ -109,12 +128,14 @@ class Policy:
     cooldown_max: float
     probes: int
     probe_timeout: float
+    quorum: int
     timeout: float | None
     first_item: float | None
     idle: float | None
+    on_backend_loss: OnBackendLoss
     mode: Mode
 
-    def __init__(  # noqa: PLR0913 - a policy is its fifteen fields, all by keyword
+    def __init__(  # noqa: PLR0913 - a policy is its seventeen fields, all by keyword
         self,
         *,
         failures: int | None = 10,
@@ -128,9 +149,11 @@ class Policy:
         cooldown_max: Duration = _COOLDOWN_MAX,
         probes: int = 1,
         probe_timeout: Duration = "60s",
+        quorum: int = 1,
         timeout: Duration | None = None,
         first_item: Duration | None = None,
         idle: Duration | None = None,
+        on_backend_loss: OnBackendLoss | str = OnBackendLoss.LOCAL,
         mode: Mode | str = Mode.ENFORCE,
     ) -> None:
         def put(key: str, value: object) -> None:
@@ -147,9 +170,11 @@ class Policy:
         put("cooldown_max", _seconds("cooldown_max", cooldown_max))
         put("probes", _count("probes", probes, least=0))
         put("probe_timeout", _seconds("probe_timeout", probe_timeout))
+        put("quorum", _count("quorum", quorum, least=1))
         put("timeout", _seconds("timeout", timeout, optional=True))
         put("first_item", _seconds("first_item", first_item, optional=True))
         put("idle", _seconds("idle", idle, optional=True))
+        put("on_backend_loss", OnBackendLoss.parse("on_backend_loss", on_backend_loss))
         put("mode", Mode.parse("mode", mode))
         if self.slow_rate is not None and self.slow_after is None:
             raise ConfigurationError("slow_rate", slow_rate, "only together with slow_after, which says what is slow")
@@ -182,6 +207,13 @@ def check_name(key: str, name: object) -> str:
         allowed = f"1 to {_NAME_LENGTH} printable characters without blanks, quotes and {{ }} * ? [ ]"
         raise ConfigurationError(key, name, allowed)
     return name
+
+
+def _named(members: type[_Member], key: str, value: object) -> _Member:
+    try:
+        return members(value)  # type: ignore[arg-type]  # any object is looked up, most are refused
+    except ValueError:
+        raise ConfigurationError(key, value, "one of " + ", ".join(repr(str(each)) for each in members)) from None
 
 
 def _seconds(key: str, value: object, *, optional: bool = False) -> float | None:
