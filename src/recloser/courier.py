@@ -57,8 +57,8 @@ class Courier(Protocol):
         """There is something to carry for ``replica``, which may change its state if it is urgent."""
         ...
 
-    def run(self, replica: Replica) -> Facts:
-        """Has everything done that is due and can be done without waiting; what is known then."""
+    def run(self, replica: Replica) -> object:
+        """Has everything done that is due, as far as that needs no waiting."""
         ...
 
     def facts(self, replica: Replica) -> Facts:
@@ -103,6 +103,14 @@ class Courier(Protocol):
         """
         ...
 
+    def check(self) -> None:
+        """Looks, within a bound, whether what answers can be used; that nobody answers is no mistake.
+
+        Raises:
+            ConfigurationError: when it cannot.
+        """
+        ...
+
     def refresh(self) -> None:
         """Brings what is known up to date, within a bound, as far as the backend answers."""
         ...
@@ -126,7 +134,7 @@ class Desk:
 
     def __init__(self, clock: Clock, listeners: Listeners[Event], affects: Callable[[str], tuple[str, ...]]) -> None:
         self._clock = clock
-        self._affects = affects
+        self.affects = affects
         self.listeners = listeners
         self.renew()
 
@@ -177,6 +185,6 @@ class Desk:
             counts=facts.window,
             threshold=machine.threshold(replica.policy),
             errors=facts.errors,
-            affects=self._affects(replica.name),
+            affects=self.affects(replica.name),
             local=local,
         )

@@ -98,6 +98,7 @@ class DefaultRecloser(Recloser):
             return self
         self._settings = Settings.layered(backend, namespace, mode)
         engine = Engine(self._settings, SystemClock(), self._written, self._listeners)
+        engine.check()
         if self._beneath:
             # A test has the engine now; this one is for afterwards.
             before, self._beneath[0] = self._beneath[0], engine
@@ -148,6 +149,10 @@ class DefaultRecloser(Recloser):
     def _depend(self, dependent: Dependent) -> None:
         for registry in self._registries(in_module=caller()[1]):
             registry.depend(dependent)
+
+    def _named(self, name: str) -> None:
+        for registry in self._registries(in_module=caller()[1]):
+            registry.mentioned.add(name)
 
     def _mention(self, circuit: Circuit) -> Circuit:
         self._mentions.add(circuit)

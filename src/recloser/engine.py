@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import fnmatch
 import threading
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
-from recloser.backends import Backend, connect
+from recloser.backends import adopt, connect
 from recloser.contain import Listeners
 from recloser.core.policy import Mode, check_name
 from recloser.courier import Desk
-from recloser.errors import ConfigurationError
+from recloser.errors import BackendError, ConfigurationError
 from recloser.forks import renew_after_fork
 from recloser.inline import InlineCourier
+from recloser.remote import RemoteCourier
 from recloser.replica import Replica
+from recloser.wrapping import in_event_loop
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from recloser.backends import Backend
     from recloser.clock import Clock
     from recloser.core.events import Event
     from recloser.core.machine import Facts, Step
@@ -56,12 +60,11 @@ class Engine:
         self.backend = (
             connect(settings.backend, namespace=settings.namespace, clock=clock)
             if isinstance(settings.backend, str)
-            else settings.backend
+            else adopt(settings.backend, namespace=settings.namespace)
         )
-        if not isinstance(self.backend, Backend):
-            raise ConfigurationError("backend", self.backend, "a URL, or an object that keeps the Backend protocol")
         self.listeners = listeners or Listeners()
-        self.courier = InlineCourier(self.backend, clock, Desk(clock, self.listeners, registry.affects))
+        desk = Desk(clock, self.listeners, registry.affects)
+        self.courier = (InlineCourier if self.backend.inline else RemoteCourier)(self.backend, clock, desk)
         self._replicas: dict[str, Replica] = {}
         self._lock = threading.Lock()
         renew_after_fork(self)
@@ -82,10 +85,29 @@ class Engine:
         """After a fork, in the child."""
         self._lock = threading.Lock()
 
+    def check(self) -> None:
+        """Looks whether what answers can be used, if anybody answers and this thread may wait for it.
+
+        Raises:
+            ConfigurationError: for a server of the wrong sort.
+        """
+        if not in_event_loop():
+            self.courier.check()
+
+    def ready(self, timeout: float) -> bool:
+        """Waits for the first word about every circuit that was written down, and says whether it came.
+
+        Raises:
+            ConfigurationError: for a server of the wrong sort.
+        """
+        for name in (*self.registry.names(), *self.registry.mentioned):
+            self.replica(name).current()
+        return self.courier.ready(timeout)
+
     def close(self) -> None:
         """Delivers what is left, and closes the backend unless somebody else made it."""
         self.courier.close()
-        if isinstance(self.settings.backend, str):
+        if self.backend is not self.settings.backend:
             self.backend.close()
 
     def adopt(self, name: str) -> None:
@@ -96,7 +118,18 @@ class Engine:
 
     def names(self) -> list[str]:
         """All circuits that anything is known of, sorted."""
-        return sorted({*self.registry.names(), *self._replicas, *self.backend.circuits()})
+        shared: list[str] = []
+        with suppress(BackendError):
+            shared = self.backend.circuits()
+        return sorted({*self.registry.names(), *self._replicas, *shared})
+
+    def everything(self) -> dict[str, Replica]:
+        """All circuits that anything is known of, brought up to date as far as the backend answers."""
+        replicas = {name: self.replica(name) for name in self.names()}
+        for replica in replicas.values():
+            replica.current()
+        self.courier.refresh()
+        return replicas
 
     def operate(self, name: str, choose: Callable[[Policy, Facts], Step | None]) -> tuple[str, ...]:
         """Makes an operator's step on a circuit, or on all known ones that a glob matches; returns their names.

@@ -157,6 +157,9 @@ class InlineCourier:
         """It is."""
         return True
 
+    def check(self) -> None:
+        """It can be used."""
+
     def refresh(self) -> None:
         """Everything is."""
 
@@ -172,10 +175,10 @@ class InlineCourier:
         parcel = Parcel(replica.name, replica.policy.window, deliveries, asks)
         return self.backend.exchange(self._desk.sender, sequence, self._clock.now(), [parcel]).answers[0]
 
-    def _pushed(self, circuit: str, record: Record, now: float) -> None:
+    def _pushed(self, circuit: str, record: Record | None, now: float) -> None:
         """Somebody swapped a record: whoever else has a replica of it takes it over at once."""
         replica = self._replicas.get(circuit)
-        if replica is not None:
+        if replica is not None and record is not None:
             facts = Facts(record=record, now=now)
             alone = replica.policy.quorum > 1
             if alone and self._alone.holds(circuit, replica.policy, facts):

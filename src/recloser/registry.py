@@ -30,16 +30,20 @@ class Dependent(Protocol):
 
 
 class Registry:
-    """Policies by circuit, and who depends on which circuit."""
+    """Policies by circuit, who depends on which circuit, and the names that were mentioned at all."""
+
+    mentioned: set[str]
 
     def __init__(self) -> None:
         self._policies: dict[str, tuple[Policy, str]] = {}
+        self.mentioned: set[str] = set()
         self._dependents: weakref.WeakSet[Dependent] = weakref.WeakSet()
 
     def copy(self) -> Registry:
         """Another registry that begins with the same entries."""
         other = Registry()
         other._policies.update(self._policies)
+        other.mentioned.update(self.mentioned)
         other._dependents.update(self._dependents)
         return other
 

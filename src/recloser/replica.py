@@ -291,6 +291,10 @@ class Replica:
         _log.debug("%s: %s by hand, context %s", self.name, outcome, context)
         self.settle(None, outcome, error, once)
 
+    def note(self, delivery: Delivery) -> None:
+        """Has something delivered besides."""
+        self._notes.append(delivery)
+
     def stalled(self, error: DeadlineError) -> None:
         """Reports a deadline that fired so late that this process must have stood still."""
         self._courier.report(self, EventKind.STALLED, str(error))

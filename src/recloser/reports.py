@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from recloser.core.events import ErrorSample, Event
     from recloser.core.policy import Mode, Policy
+    from recloser.courier import Connection
     from recloser.replica import Replica
 
 __all__ = ["EventLog", "Explanation", "Status"]
@@ -28,12 +29,18 @@ class Status(Mapping[str, Snapshot]):
         namespace: the namespace.
         mode: what every circuit is turned down to at most.
         fallbacks: the fallback's name to the provider that its calls go to now, None when none is available.
+        lost_since: since when the backend has not answered this process, Unix time in seconds; None while it does.
+        lost_because: why, in one line.
+        processes: how many processes of the fleet are alive, as far as is known.
     """
 
     backend: str
     namespace: str
     mode: Mode
     fallbacks: dict[str, str | None]
+    lost_since: float | None
+    lost_because: str
+    processes: int
 
     def __init__(
         self,
@@ -42,12 +49,16 @@ class Status(Mapping[str, Snapshot]):
         namespace: str,
         mode: Mode,
         fallbacks: Mapping[str, str | None],
+        connection: Connection,
     ) -> None:
         self._circuits = dict(circuits)
         self.backend = backend
         self.namespace = namespace
         self.mode = mode
         self.fallbacks = dict(fallbacks)
+        self.lost_since = connection.lost_since
+        self.lost_because = connection.lost_because
+        self.processes = connection.processes
 
     @property
     def circuits(self) -> dict[str, Snapshot]:
@@ -70,6 +81,8 @@ class Status(Mapping[str, Snapshot]):
 
     def __str__(self) -> str:
         head = f"{self.namespace} on {self.backend}, mode {self.mode}"
+        if self.lost_since is not None:
+            head += f", lost: {self.lost_because}"
         lines = [
             f"  {shot.name}: {shot.state.name}, {shot.failures} of {shot.calls} calls failed"
             + (f" ({shot.reason})" if shot.reason and shot.state is not State.CLOSED else "")
@@ -85,6 +98,9 @@ class Status(Mapping[str, Snapshot]):
             "mode": str(self.mode),
             "circuits": {name: asdict(shot) for name, shot in self._circuits.items()},
             "fallbacks": dict(self.fallbacks),
+            "lost_since": self.lost_since,
+            "lost_because": self.lost_because,
+            "processes": self.processes,
         }
 
 

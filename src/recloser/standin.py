@@ -46,13 +46,18 @@ class StandIn:
         self._memory = MemoryBackend(clock=clock)
         self._sequence = 0
         self._generations = itertools.count(UNKNOWN - 1, -1)
-        # The generation of the fleet's record that each circuit last followed, and those it went on to by itself.
+        # The generation of the fleet's record that each circuit last followed, the fleet's latest, and those that it
+        # went on to by itself, each with the fleet's at that time: for the fleet, what happens in it belongs there.
         self._base: dict[str, int] = {}
+        self._fleet: dict[str, int] = {}
         self._own: dict[str, dict[int, int]] = {}
 
     def follow(self, name: str, record: Record) -> None:
         """Holds the fleet's record, in the process's time; an empty window comes with a closed circuit."""
-        self._memory.restore(name, record, clear=record.state is State.CLOSED)
+        first = self._base.get(name, UNKNOWN) == UNKNOWN
+        self._knows(name, record.generation)
+        # What was counted before the first word came belongs to the state that it tells of.
+        self._memory.restore(name, record, clear=record.state is State.CLOSED and not first)
         self._base[name] = record.generation
 
     def count(self, name: str, policy: Policy, deliveries: Sequence[Delivery]) -> tuple[Delivery, ...]:
@@ -79,6 +84,7 @@ class StandIn:
         """
         shift = fleet.now - self._clock.now()
         record = _moved(fleet.record, -shift)
+        self._knows(name, record.generation)
         if record.generation != self._base.get(name) and not self.holds(name, policy, fleet):
             self.follow(name, record)
         if policy.quorum > 1 and (record.state is State.CLOSED or self.went_on(name, policy)):
@@ -100,11 +106,19 @@ class StandIn:
             # Numbers of its own, so that no outcome of its states is ever taken for one of the fleet's.
             step = replace(step, record=replace(step.record, generation=next(self._generations)))
             own = self._own.setdefault(name, {})
-            own[step.record.generation] = self._base.get(name, UNKNOWN)
+            own[step.record.generation] = self._fleet.get(name, UNKNOWN)
             while len(own) > _REMEMBERED:
                 del own[next(iter(own))]
             self._memory.restore(name, step.record, clear=step.record.state is State.CLOSED)
             tell(facts, step)
+
+    def announcement(self, name: str, policy: Policy, fleet: Facts) -> Step | None:
+        """The step by which the fleet takes over a pause that was decided here while it could not be asked."""
+        base = self._base.get(name, UNKNOWN)
+        if policy.quorum > 1 or fleet.record.generation != base or not self.went_on(name, policy):
+            return None
+        own = _moved(self._ask(name, policy).record, fleet.now - self._clock.now())
+        return machine.announce(own, fleet)
 
     def facts(self, name: str, policy: Policy) -> Facts:
         """What this process knows by itself, in its own time."""
@@ -127,6 +141,12 @@ class StandIn:
         generation = self._ask(name, policy).record.generation
         ask = Ask(seat, generation, policy.probes, length)
         return self._exchange(Parcel(name, policy.window, (), (ask,))).leases[0]
+
+    def _knows(self, name: str, generation: int) -> None:
+        own, before = self._own.get(name, {}), self._fleet.get(name, UNKNOWN)
+        if before == UNKNOWN != generation:
+            own.update((each, generation) for each, of in own.items() if of == UNKNOWN)
+        self._fleet[name] = generation
 
     def _ask(self, name: str, policy: Policy, deliveries: Sequence[Delivery] = ()) -> Facts:
         return self._exchange(Parcel(name, policy.window, tuple(deliveries))).facts

@@ -18,6 +18,7 @@ from recloser.reports import EventLog, Explanation, Status
 from recloser.requires import Requirement
 from recloser.rules import ErrorTypes, Rules
 from recloser.settings import Settings
+from recloser.wrapping import in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,9 +62,9 @@ class Recloser:
         clock: Clock | None = None,
         mode: Mode | str = Mode.ENFORCE,
     ) -> None:
-        self._engine = Engine(
-            Settings(backend, namespace, Mode.parse("mode", mode)), clock or SystemClock(), Registry()
-        )
+        settings = Settings(backend, namespace, Mode.parse("mode", mode))
+        self._engine = Engine(settings, clock or SystemClock(), Registry())
+        self._engine.check()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({type(self.engine.backend).__name__}, namespace={self.namespace!r})"
@@ -140,6 +141,7 @@ class Recloser:
         declared = _policy_of(policy, thresholds)
         if declared is not None:
             self._declare(name, declared)
+        self._named(name)
         return self._mention(Circuit(name, rules, self._replica, policy=declared, stream=stream))
 
     # A circuit can be called, as any decorator can; as a provider it stands for its name.
@@ -180,6 +182,9 @@ class Recloser:
 
     def _depend(self, dependent: Dependent) -> None:
         self.engine.registry.depend(dependent)
+
+    def _named(self, name: str) -> None:
+        self.engine.registry.mentioned.add(name)
 
     def _mention(self, circuit: Circuit) -> Circuit:
         return circuit
@@ -226,14 +231,19 @@ class Recloser:
         return self.engine.operate(name, lambda policy, facts: machine.resume(policy, facts, by))
 
     def status(self) -> Status:
-        """Every known circuit's snapshot, and where they are kept."""
+        """Every known circuit's snapshot, and where they are kept.
+
+        It asks the backend, within a bound, and says so when that does not answer; then it is what this process knows.
+        """
         engine = self.engine
+        replicas = engine.everything()
         return Status(
-            {name: Snapshot.of(engine.replica(name)) for name in engine.names()},
+            {name: Snapshot.of(replica) for name, replica in replicas.items()},
             type(engine.backend).__name__,
             self.namespace,
             self.mode,
             {each.name: each.current for each in engine.registry.dependents if isinstance(each, Fallback)},
+            engine.courier.connection,
         )
 
     def explain(self, name: str) -> Explanation:
@@ -243,9 +253,10 @@ class Recloser:
             ConfigurationError: for a name that is not known.
         """
         engine = self.engine
-        if name not in engine.names():
-            raise ConfigurationError("name", name, "one of " + (", ".join(engine.names()) or "none so far"))
-        return Explanation.of(engine.replica(name), engine.registry.affects(name), self.clock.time())
+        replicas = engine.everything()
+        if name not in replicas:
+            raise ConfigurationError("name", name, "one of " + (", ".join(replicas) or "none so far"))
+        return Explanation.of(replicas[name], engine.registry.affects(name), self.clock.time())
 
     # -- events and life ---------------------------------------------------------------------------------------------
 
@@ -264,12 +275,11 @@ class Recloser:
 
     def ready(self, timeout: Duration = "5s") -> bool:
         """Waits for the first word from the fleet and says whether it came; a backend in this process is ready."""
-        _length("timeout", timeout)
-        return self.engine.backend.inline
+        return self.engine.ready(_length("timeout", timeout))
 
     async def aready(self, timeout: Duration = "5s") -> bool:  # noqa: ASYNC109 - the contract of the design
         """The same for async code."""
-        return self.ready(timeout)
+        return await in_thread(self.ready, timeout)
 
     def close(self) -> None:
         """Delivers what is pending and lets go of everything."""
@@ -277,7 +287,7 @@ class Recloser:
 
     async def aclose(self) -> None:
         """The same for async code."""
-        self.close()
+        await in_thread(self.close)
 
     def __enter__(self) -> Self:
         return self

@@ -11,7 +11,7 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
-from recloser.errors import ConfigurationError
+from recloser.errors import BackendError, ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -34,6 +34,7 @@ __all__ = [
     "Remote",
     "Reply",
     "Seat",
+    "adopt",
     "connect",
 ]
 
@@ -87,12 +88,14 @@ class Ask:
         generation: the generation it is good for.
         cap: how many may be out at the same time.
         length: for how many seconds; 0 only asks, and takes nothing.
+        keen: whether a call wants it now; a refusal is not remembered of those that only look ahead.
     """
 
     seat: Seat
     generation: int
     cap: int
     length: float
+    keen: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,12 +135,25 @@ class Answer:
     """What a backend says about one circuit.
 
     Attributes:
-        facts: the facts, with everything merged that the parcel brought.
+        found: the facts, with everything merged that the parcel brought; None when this circuit cannot be read.
         leases: one for each permit that was asked for, in order.
+        trouble: why not, in one line.
     """
 
-    facts: Facts
+    found: Facts | None
     leases: tuple[Lease, ...] = ()
+    trouble: str = ""
+
+    @property
+    def facts(self) -> Facts:
+        """The facts.
+
+        Raises:
+            BackendError: when this circuit cannot be read.
+        """
+        if self.found is None:
+            raise BackendError(self.trouble)
+        return self.found
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,10 +218,11 @@ class Backend(Protocol):
         """The last ``limit`` events, the latest last."""
         ...
 
-    def subscribe(self, listener: Callable[[str, Record, float], None]) -> Callable[[], None]:
+    def subscribe(self, listener: Callable[[str, Record | None, float], None]) -> Callable[[], None]:
         """Tells ``listener`` of every swapped record, with the backend's time then; returns a function that ends it.
 
-        It may be called on any thread, and must be quick.
+        With None for a record, a backend that is not inline tells that somebody wants a permit of the circuit and was
+        refused. The listener may be called on any thread, and is quick.
         """
         ...
 
@@ -248,6 +265,10 @@ class Remote(Protocol):
         """
         ...
 
+    def deaf(self) -> None:
+        """Lets go of that connection; the next ``pump`` makes a new one."""
+        ...
+
 
 def connect(url: str, *, namespace: str, clock: Clock) -> Backend:
     """The backend that ``url`` names, found by its scheme in the entry-point group ``recloser.backends``.
@@ -267,6 +288,22 @@ def connect(url: str, *, namespace: str, clock: Clock) -> Backend:
         raise ConfigurationError("backend", _without_secrets(url), f"a URL that begins with one of {known}")
     backend: Backend = found[scheme].load()(url, namespace=namespace, clock=clock)
     return backend
+
+
+def adopt(client: object, *, namespace: str) -> Backend:
+    """The backend for a client of a library that is known here.
+
+    Raises:
+        ConfigurationError: for anything else.
+    """
+    if isinstance(client, Backend):
+        return client
+    if any(cls.__module__.partition(".")[0] == "redis" for cls in type(client).__mro__):
+        from recloser.backends.redis import RedisBackend  # noqa: PLC0415 - whoever has no Redis does not need it
+
+        return RedisBackend.from_client(client, namespace=namespace)
+    allowed = "a URL, a client of redis-py, or an object that keeps the Backend protocol"
+    raise ConfigurationError("backend", client, allowed)
 
 
 def _without_secrets(url: object) -> object:

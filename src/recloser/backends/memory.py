@@ -87,7 +87,7 @@ class MemoryBackend:
         self._sequences: dict[str, int] = {}
         self._heard: dict[str, float] = {}
         self._log: deque[Event] = deque(maxlen=_EVENTS)
-        self._listeners: list[Callable[[str, Record, float], None]] = []
+        self._listeners: list[Callable[[str, Record | None, float], None]] = []
         renew_after_fork(self)
 
     @classmethod
@@ -162,7 +162,7 @@ class MemoryBackend:
             if ask.length:
                 shelf.seats[ask.seat] = after(now, ask.length)
             return Lease(granted=True, wanted=wanted)
-        if ask.length:
+        if ask.length and ask.keen:
             shelf.refused[pool] = now
         return Lease(granted=False, retry_after=min(ends, default=now) - now, wanted=wanted)
 
@@ -197,7 +197,7 @@ class MemoryBackend:
         with self._lock:
             return list(self._log)[-limit:] if limit > 0 else []
 
-    def subscribe(self, listener: Callable[[str, Record, float], None]) -> Callable[[], None]:
+    def subscribe(self, listener: Callable[[str, Record | None, float], None]) -> Callable[[], None]:
         with self._lock:
             self._listeners.append(listener)
 

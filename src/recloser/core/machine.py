@@ -31,6 +31,7 @@ __all__ = [
     "State",
     "Step",
     "after",
+    "announce",
     "counted",
     "decide",
     "initial",
@@ -261,6 +262,21 @@ def outlives(own: Record, fleet: Record, base: int) -> bool:
         return False  # an operator has the last word
     # OPEN never ends early: no healthy neighbour shortens what this process has seen to fail.
     return fleet.state is not State.OPEN or (own.until or 0.0) > (fleet.until or 0.0)
+
+
+def announce(own: Record, fleet: Facts) -> Step | None:
+    """The step by which the fleet takes over a pause that one process decided while it could not ask.
+
+    Args:
+        own: that process's record, in the fleet's time.
+        fleet: what the fleet knows; its record is the one that the process had when it lost sight of it.
+    """
+    causes = {State.CLOSED: Cause.THRESHOLD, State.HALF_OPEN: Cause.PROBE_FAILED}
+    cause = causes.get(fleet.record.state)
+    if own.state is not State.OPEN or own.until is None or own.until <= fleet.now or cause is None:
+        return None
+    step = _step(fleet, cause, reason=own.reason, until=own.until, trips=own.trips)
+    return replace(step, record=replace(step.record, since=own.since))
 
 
 def threshold(policy: Policy) -> str:

@@ -1,0 +1,560 @@
+"""What the courier of a remote backend does in one turn: hear, carry, decide. Who takes turns is not its business.
+
+Two locks: turns are taken one after the other, and what calls look at is only held for moments, never for the network.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import random
+import threading
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+from recloser.account import Account
+from recloser.backends import Delivery, Remote
+from recloser.core import machine
+from recloser.core.duration import format_duration
+from recloser.core.events import EventKind
+from recloser.core.machine import RECLOSER, UNKNOWN, Facts, Record, State
+from recloser.core.policy import OnBackendLoss
+from recloser.core.window import NOTHING
+from recloser.errors import BackendError, ConfigurationError
+from recloser.locks import Section
+from recloser.pace import Pace
+from recloser.standin import StandIn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from recloser.account import Asked
+    from recloser.backends import Answer, Backend, Parcel, Seat
+    from recloser.clock import Clock
+    from recloser.core.events import Event
+    from recloser.core.machine import Step
+    from recloser.courier import Desk
+    from recloser.replica import Replica
+
+__all__ = ["Carrier", "Connection"]
+
+_log = logging.getLogger("recloser")
+
+_PARCELS = 100
+"""So many circuits go into one exchange at the most."""
+_UNTOLD = 100
+"""So many events of this process alone wait for a backend that is lost; the oldest go first."""
+_LISTEN_AGAIN = 0.5
+"""Seconds between two tries to subscribe."""
+
+
+@dataclass(slots=True)
+class Connection:
+    """How this process and its backend get on.
+
+    Attributes:
+        lost_since: since when the backend has not answered, Unix time in seconds; None while it does.
+        lost_because: what it said, or did not say, in one line.
+        processes: how many processes of the fleet are alive.
+    """
+
+    lost_since: float | None = None
+    lost_because: str = ""
+    processes: int = 1
+
+
+class _Flight(NamedTuple):
+    """An exchange that has not been answered; sent again, it is the same one."""
+
+    number: int
+    accounts: list[Account]
+    parcels: list[Parcel]
+    asked: list[list[Asked]]
+
+
+class Carrier:
+    """Between the replicas of one toolkit and a backend behind a network.
+
+    Args:
+        backend: where facts are shared.
+        clock: the process's time.
+        desk: what events are written with.
+
+    Attributes:
+        accounts: the circuits by their names.
+        connection: how it gets on with the backend.
+        wrong: why what answers cannot be used at all; None when it can.
+        word: notified whenever the backend has answered.
+    """
+
+    accounts: dict[str, Account]
+    connection: Connection
+    wrong: ConfigurationError | None
+
+    def __init__(self, backend: Backend, clock: Clock, desk: Desk) -> None:
+        self.backend = backend
+        self.accounts = {}
+        self.connection = Connection()
+        self.wrong = None
+        self.word = threading.Condition()
+        self._clock = clock
+        self._desk = desk
+        self._alone = StandIn(clock)
+        self._pace = Pace()
+        self._turning = threading.Lock()
+        self._books = Section()
+        self._flight: _Flight | None = None
+        self._pushes: deque[tuple[str, Record | None, float]] = deque()
+        self._untold: deque[Event] = deque(maxlen=_UNTOLD)
+        self._lost_at = math.inf
+        self._listen_at = -math.inf
+        self._deaf = True
+        self._verified = False
+        self.unsubscribe = backend.subscribe(self._pushed)
+
+    # -- what calls ask ------------------------------------------------------------------------------------------------
+
+    def join(self, replica: Replica) -> Account:
+        """The account of a circuit, opened now if this is the first that is heard of it."""
+        account = self.accounts.get(replica.name)
+        if account is None:
+            with self._books:
+                account = self.accounts.get(replica.name)
+                if account is None:
+                    now = self._clock.now()
+                    account = Account(replica, self._desk, now)
+                    self._alone.follow(replica.name, account.facts(now).record)
+                    self._apply(account)
+                    self.accounts[replica.name] = account
+        return account
+
+    def facts(self, replica: Replica) -> Facts:
+        """All that is known, with what was counted here and not delivered yet."""
+        account = self.join(replica)
+        with self._books:
+            self._collect(account)
+            now = self._clock.now()
+            shown = account.shown_at(now)
+            if self._is_lost(account):
+                return replace(shown, window=self._alone.facts(replica.name, replica.policy).window)
+            return replace(shown, window=shown.window.merged(account.undelivered()))
+
+    def heard(self) -> bool:
+        """Whether the backend has said something about every circuit."""
+        with self._books:
+            every = all(each.fleet is not None or each.trouble for each in self.accounts.values())
+        return self._verified and every and not self._is_lost()
+
+    def report(self, replica: Replica, kind: EventKind, reason: str) -> None:
+        """Puts down an event that no transition brought."""
+        facts = self.facts(replica)
+        event = self._desk.event(replica, facts, kind, facts.record, facts.record, reason=reason)
+        self._untold.append(event)
+        self._desk.listeners.put(event)
+
+    # -- a turn --------------------------------------------------------------------------------------------------------
+
+    def turn(self) -> float:
+        """Does what is due; returns when the next turn is, on the process's clock."""
+        with self._turning:
+            flight = None
+            if self._pace.free(self._clock.now()):
+                flight = self._flight or self._composed()
+            if flight is not None:
+                self._carry(flight)
+            if not self._is_lost():
+                self._listen()
+            self._decide_alone()
+            self._tell_untold()
+            due = self._due()
+        self._desk.listeners.tell()
+        return due
+
+    def last_turn(self) -> None:
+        """Delivers what is left, in one try, and gives permits back that nobody will use."""
+        with self._turning:
+            with self._books:
+                for account in self.accounts.values():
+                    self._gives_back(account, account.drop_stock())
+                everything = list(self.accounts.values())
+            with suppress(BackendError):
+                if not self._is_lost():
+                    self._look_at_all(everything)
+            self._tell_untold()
+        self._desk.listeners.tell()
+
+    def operate(self, replica: Replica, choose: Callable[[Facts], Step | None]) -> Facts:
+        """Makes the transition that ``choose`` finds in the facts.
+
+        Raises:
+            BackendError: when the backend does not answer.
+        """
+        account = self.join(replica)
+        try:
+            with self._turning:
+                while True:
+                    self._look_at([account])
+                    facts = account.facts(self._clock.now())
+                    step = choose(facts)
+                    if step is None or self._swap(account, facts, step):
+                        break
+                with self._books:
+                    self._alone.yield_to(replica.name, account.facts(self._clock.now()))
+                    self._apply(account)
+        finally:
+            self._desk.listeners.tell()
+        return facts
+
+    def check(self) -> None:
+        """Looks whether what answers can be used.
+
+        Raises:
+            ConfigurationError: when it cannot.
+        """
+        with self._turning:
+            try:
+                if isinstance(self.backend, Remote):
+                    self.backend.verify()
+                self._verified = True
+            except BackendError as error:
+                self._lose(str(error))
+
+    def refresh(self) -> None:
+        """Asks about everything once, if the backend answers at all."""
+        with self._turning:
+            with self._books:
+                everything = list(self.accounts.values())
+            with suppress(BackendError):  # the connection says so
+                if not self._is_lost():
+                    self._look_at_all(everything)
+        self._desk.listeners.tell()
+
+    def _look_at_all(self, accounts: list[Account]) -> None:
+        for first in range(0, len(accounts), _PARCELS):
+            self._look_at(accounts[first : first + _PARCELS])
+
+    def _look_at(self, accounts: list[Account]) -> None:
+        """Carries what is on its way, and then asks about ``accounts`` whatever the pace.
+
+        Raises:
+            BackendError: when the backend does not answer.
+        """
+        if self._flight is not None:
+            self._carry(self._flight)
+        if self._flight is None:
+            with self._books:
+                flight = self._packed(accounts)
+            self._carry(flight)
+        if self._flight is not None:
+            raise BackendError(self.connection.lost_because)
+        for account in accounts:
+            if account.trouble:
+                raise BackendError(account.trouble)
+
+    # -- carrying ------------------------------------------------------------------------------------------------------
+
+    def _collect(self, account: Account) -> None:
+        replica = account.replica
+        deliveries = replica.collect(sweep=True)
+        if deliveries:
+            account.add(self._alone.count(replica.name, replica.policy, deliveries), self._clock.now())
+
+    def _composed(self) -> _Flight | None:
+        """What there is to carry now."""
+        with self._books:
+            now = self._clock.now()
+            if self._pace.ticks(now):
+                self._pace.ticked(now, random.random())  # noqa: S311 - not a secret
+                for account in self.accounts.values():
+                    account.due = -math.inf
+            waiting = [each for each in self.accounts.values() if each.is_due(now)]
+            waiting.sort(key=lambda each: not each.urgent)
+            return self._packed(waiting[:_PARCELS]) if waiting else None
+
+    def _packed(self, accounts: Iterable[Account]) -> _Flight:
+        now, flight = self._clock.now(), _Flight(self._desk.sequence(), [], [], [])
+        for account in accounts:
+            account.urgent, account.due = False, math.inf
+            self._collect(account)
+            asked = account.asks(now, self._pace.processes)
+            flight.accounts.append(account)
+            flight.asked.append(asked)
+            flight.parcels.append(account.parcel(asked))
+        return flight
+
+    def _carry(self, flight: _Flight) -> None:
+        """Sends an exchange and settles the answer; what is not answered stays on its way."""
+        self._flight = flight
+        began = self._clock.now()
+        try:
+            if not self._verified and isinstance(self.backend, Remote):
+                self.backend.verify()
+            self._verified = True
+            reply = self.backend.exchange(
+                self._desk.sender, flight.number, began, flight.parcels, alive=self._pace.alive
+            )
+        except ConfigurationError as error:
+            self.wrong = error
+            self._lose(str(error))
+            return
+        except BackendError as error:
+            self._lose(str(error))
+            return
+        self._flight, self.wrong = None, None
+        self._pace.processes = self.connection.processes = reply.processes
+        self._pace.answered(began, self._clock.now())
+        self._regain()
+        try:
+            for account, parcel, asked, answer in zip(
+                flight.accounts, flight.parcels, flight.asked, reply.answers, strict=True
+            ):
+                self._settle(account, parcel, asked, answer, began)
+        except BackendError as error:
+            # A swap was not answered; whether it was made is seen when the backend is back.
+            self._lose(str(error))
+        with self.word:
+            self.word.notify_all()
+
+    def _settle(self, account: Account, parcel: Parcel, asked: list[Asked], answer: Answer, sent: float) -> None:
+        with self._books:
+            now = self._clock.now()
+            troubled = account.trouble
+            known = account.hears(answer, parcel, now)
+            if answer.found is not None and known:
+                back = account.leased(asked, answer.leases, sent, now)
+                self._gives_back(account, back)
+            if account.trouble and not troubled:
+                _log.warning("%s: %s; it goes on by itself", account.replica.name, account.trouble)
+            won = account.confirmed()
+        if won is not None:
+            self._desk.listeners.put(won)
+        try:
+            if not known:
+                self._put_back(account, answer.facts)
+            elif not account.trouble:
+                self._decide(account)
+        finally:
+            with self._books:
+                self._apply(account)
+
+    def _gives_back(self, account: Account, seats: list[Seat]) -> None:
+        now = self._clock.now()
+        back = [Delivery(UNKNOWN, now, NOTHING, gives_back=seat) for seat in seats]
+        if back:
+            account.ledger.add(back, now, account.replica.policy.window)
+            account.urgent = True
+
+    # -- deciding ------------------------------------------------------------------------------------------------------
+
+    def _decide(self, account: Account) -> None:
+        """Makes the transitions that are due by what the fleet knows."""
+        policy, name = account.replica.policy, account.replica.name
+        while True:
+            with self._books:
+                facts = account.facts(self._clock.now())
+                step = self._alone.announcement(name, policy, facts)
+            step = step or machine.decide(policy, facts, self._clock.jitter())
+            if step is None or not self._swap(account, facts, step):
+                return
+
+    def _swap(self, account: Account, facts: Facts, step: Step) -> bool:
+        replica, record = account.replica, step.record
+        event = self._desk.step(replica, facts, step)
+        clear = record.state is State.CLOSED
+        account.unsure = (record, event)
+        if not self.backend.swap(replica.name, facts.record.generation, record, event, clear=clear):
+            account.unsure, account.due = None, -math.inf
+            self._pace.hurry()
+            return False
+        account.unsure = None
+        self._desk.listeners.put(event)
+        with self._books:
+            self._learn(account, record, facts.now)
+        return True
+
+    def _put_back(self, account: Account, theirs: Facts) -> None:
+        """Tells a backend that has lost it what the fleet had agreed on."""
+        replica, known = account.replica, account.facts(self._clock.now())
+        event = None
+        if known.record.state is not State.CLOSED:
+            event = self._desk.event(replica, known, EventKind.RESTORED, known.record, known.record)
+        if self.backend.swap(replica.name, theirs.record.generation, known.record, event, clear=False) and event:
+            self._desk.listeners.put(event)
+        account.due = -math.inf
+        self._pace.hurry()
+
+    def _learn(self, account: Account, record: Record, now: float) -> None:
+        """A record was swapped in at ``now``, the backend's time; books are open."""
+        known = account.facts(self._clock.now())
+        window = NOTHING if record.state is State.CLOSED else known.window
+        account.learns(replace(known, record=record, now=now, window=window, tally=NOTHING), self._clock.now())
+        if record.state is State.HALF_OPEN:
+            self._pace.hurry()
+
+    def _decide_alone(self) -> None:
+        """Makes the transitions that are due by what this process knows, where the fleet cannot be asked."""
+        with self._books:
+            now = self._clock.now()
+            for account in self.accounts.values():
+                if self._is_lost(account) and (account.stirred or account.is_due(now)):
+                    self._collect(account)
+                    self._apply(account)
+
+    def _apply(self, account: Account) -> None:
+        """Lets calls see what holds now; books are open."""
+        replica, now = account.replica, self._clock.now()
+        name, policy = replica.name, replica.policy
+        account.stirred = False
+        lost, tell = self._is_lost(account), partial(self._decided_alone, account)
+        if policy.on_backend_loss is OnBackendLoss.PAUSE and (lost or account.fleet is None):
+            facts = self._blind(account, now)
+        elif lost:
+            facts = self._alone.decide(name, policy, tell)
+        elif account.fleet is None:
+            facts = account.facts(now)
+        else:
+            facts = self._alone.beside(name, policy, account.facts(now), tell)
+        account.show(facts, now)
+        replica.apply(facts, self._desk.unix(facts, facts.record.since), force=True)
+        account.due = math.inf if replica.until == math.inf else replica.until + random.random() * self._pace.spread  # noqa: S311
+        if facts.record.state is State.HALF_OPEN and (lost or facts.record.generation < UNKNOWN):
+            self._lend_alone(account, facts.record, now)
+
+    def _blind(self, account: Account, now: float) -> Facts:
+        """A circuit that must not run blind, while nothing is known."""
+        known = account.facts(now)
+        said = self.connection.lost_because or account.trouble
+        reason = f"the shared state cannot be read: {said}" if said else "the shared state has not answered yet"
+        record = replace(known.record, state=State.PAUSED, since=known.now, until=None, reason=reason, by=RECLOSER)
+        # As long as nothing else is to be said, it has been so since it was said first.
+        same = replace(account.shown, since=known.now) == record
+        return replace(known, record=account.shown if same else record)
+
+    def _lend_alone(self, account: Account, record: Record, now: float) -> None:
+        """Stocks up on permits of this process's own."""
+        name, policy = account.replica.name, account.replica.policy
+        # Permits that the fleet gave out before it was lost may be in use for so long.
+        begins = self._lost_at + policy.probe_timeout if self._is_lost(account) else -math.inf
+        if now < begins:
+            account.no_asking(begins)
+            return
+
+        def lend(seat: Seat, length: float) -> bool:
+            return self._alone.lease(name, policy, seat, length=length).granted
+
+        account.stock_up(lend, record.generation, now)
+
+    def _decided_alone(self, account: Account, facts: Facts, step: Step) -> None:
+        event = self._desk.step(account.replica, facts, step, local=True)
+        self._untold.append(event)
+        self._desk.listeners.put(event)
+        if step.record.state is State.CLOSED:
+            account.ledger.forget()
+
+    # -- the connection ------------------------------------------------------------------------------------------------
+
+    def _is_lost(self, account: Account | None = None) -> bool:
+        return self.connection.lost_since is not None or (account is not None and bool(account.trouble))
+
+    def _lose(self, because: str) -> None:
+        now = self._clock.now()
+        self._pace.failed(now, random.random())  # noqa: S311 - not a secret
+        first = self.connection.lost_since is None
+        self.connection.lost_because = because
+        if first:
+            self.connection.lost_since = self._clock.time()
+            self._lost_at = now
+            _log.warning("%s; calls go on with what this process knows", because)
+            with self._books:
+                for account in self.accounts.values():
+                    account.stirred = True
+
+    def _regain(self) -> None:
+        since = self.connection.lost_since
+        if since is None:
+            return
+        self.connection.lost_since, self.connection.lost_because = None, ""
+        self._lost_at = math.inf
+        self._listen_at = -math.inf
+        if isinstance(self.backend, Remote):
+            # It may lead to a server that is not asked any more.
+            self.backend.deaf()
+        away = format_duration(max(0.0, round(self._clock.time() - since, 3)))
+        _log.warning("the backend %s answers again, after %s", getattr(self.backend, "address", "of the fleet"), away)
+        with self._books:
+            for account in self.accounts.values():
+                account.due = -math.inf
+        self._pace.hurry()
+
+    def _listen(self) -> None:
+        """Takes in what others have changed."""
+        now = self._clock.now()
+        if isinstance(self.backend, Remote) and now >= self._listen_at:
+            try:
+                fresh = self.backend.pump()
+            except BackendError as error:
+                # One that breaks is replaced at once, one that cannot be made after a while.
+                self._listen_at = now + (_LISTEN_AGAIN if self._deaf else 0.0)
+                self._deaf = True
+                _log.debug("transitions of others come with the next exchange: %s", error)
+            else:
+                self._deaf = False
+                if fresh:
+                    # What was said before was missed.
+                    with self._books:
+                        for account in self.accounts.values():
+                            account.due = -math.inf
+        while self._pushes:
+            name, record, at = self._pushes.popleft()
+            with self._books:
+                known = self.accounts.get(name)
+                if known and record is None:
+                    known.is_wanted()
+                elif known and record and known.fleet is not None and record.generation > known.fleet.record.generation:
+                    self._learn(known, record, at)
+                    self._apply(known)
+
+    def _pushed(self, circuit: str, record: Record | None, now: float) -> None:
+        self._pushes.append((circuit, record, now))
+
+    def _tell_untold(self) -> None:
+        """Appends what was decided here to the log of the fleet."""
+        while self._untold and not self._is_lost():
+            event = self._untold[0]
+            try:
+                self.backend.append(event)
+            except BackendError as error:
+                self._lose(str(error))
+                return
+            if self._untold and self._untold[0] is event:
+                self._untold.popleft()
+
+    def _due(self) -> float:
+        with self._books:
+            if not self.accounts:
+                return math.inf
+            now = self._clock.now()
+            urgent = any(each.urgent for each in self.accounts.values())
+            soonest = min(min(each.due, each.next_ask(now)) for each in self.accounts.values())
+        if self._is_lost():
+            return min(soonest, self._pace.not_before(now))
+        return self._pace.not_before(now if urgent or self._flight else min(soonest, self._pace.tick_at))
+
+    def rest(self) -> float:
+        """Until when nothing needs a turn, except a word from others."""
+        return self._clock.now() + self._pace.gap if self._is_lost() else self._pace.not_before(-math.inf)
+
+    def renew(self) -> None:
+        """After a fork, in the child: what is on its way is the parent's to deliver."""
+        self.word = threading.Condition()
+        self._turning = threading.Lock()
+        self._books.renew()
+        self._desk.renew()
+        self._flight = None
+        self._pushes.clear()
+        self._untold.clear()
+        for account in self.accounts.values():
+            account.renew()
