@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from recloser.core.window import Counts
     from recloser.courier import Desk
     from recloser.replica import Replica
+    from recloser.standin import StandIn
 
 __all__ = ["Account", "Asked"]
 
@@ -60,10 +61,12 @@ class Account:
 
     Attributes:
         replica: what calls read.
+        alone: decides where the fleet cannot be asked.
         ledger: what the fleet has not been told yet.
         fleet: what the fleet said last, in the backend's time; None before the first word.
         heard: when that was.
         trouble: why this circuit alone cannot be read; empty when it can.
+        troubled_at: since when; infinity when it can.
         due: when it has to be looked at, whether or not anything happens.
         urgent: whether something has happened that may change its state.
         stirred: whether something has happened here since calls were last shown what holds.
@@ -71,22 +74,25 @@ class Account:
     """
 
     replica: Replica
+    alone: StandIn
     ledger: Ledger
     fleet: Facts | None
     heard: float
     trouble: str
+    troubled_at: float
     due: float
     urgent: bool
     stirred: bool
     unsure: tuple[Record, Event] | None
 
-    def __init__(self, replica: Replica, desk: Desk, now: float) -> None:
+    def __init__(self, replica: Replica, alone: StandIn, desk: Desk, now: float) -> None:
         self.replica = replica
+        self.alone = alone
         self._desk = desk
         self.ledger = Ledger()
         self.fleet = None
         self.heard = now
-        self.trouble = ""
+        self.trouble, self.troubled_at = "", math.inf
         self.due = -math.inf
         self.urgent = True
         self.stirred = False
@@ -296,9 +302,9 @@ class Account:
         self._in_flight = ()
         if facts is None:
             self.ledger.returned(parcel.deliveries)
-            self.trouble = answer.trouble
+            self.trouble, self.troubled_at = answer.trouble, min(now, self.troubled_at)
             return True
-        self.trouble = ""
+        self.trouble, self.troubled_at = "", math.inf
         known = UNKNOWN if self.fleet is None else self.fleet.record.generation
         if facts.record.generation < known:
             # What came in just now was counted nowhere; it belongs to the state that is put back.

@@ -11,19 +11,19 @@ import random
 import threading
 from collections import deque
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from recloser.account import Account
 from recloser.backends import Delivery, Remote
+from recloser.backends.memory import MemoryBackend
+from recloser.connection import Connection
 from recloser.core import machine
-from recloser.core.duration import format_duration
 from recloser.core.events import EventKind
-from recloser.core.machine import RECLOSER, UNKNOWN, Facts, Record, State
-from recloser.core.policy import OnBackendLoss
+from recloser.core.machine import UNKNOWN, State
 from recloser.core.window import NOTHING
 from recloser.errors import BackendError, ConfigurationError
+from recloser.local import Local
 from recloser.locks import Section
 from recloser.pace import Pace
 from recloser.standin import StandIn
@@ -34,36 +34,18 @@ if TYPE_CHECKING:
     from recloser.account import Asked
     from recloser.backends import Answer, Backend, Parcel, Seat
     from recloser.clock import Clock
-    from recloser.core.events import Event
-    from recloser.core.machine import Step
+    from recloser.core.machine import Facts, Record, Step
     from recloser.courier import Desk
     from recloser.replica import Replica
 
-__all__ = ["Carrier", "Connection"]
+__all__ = ["Carrier"]
 
 _log = logging.getLogger("recloser")
 
 _PARCELS = 100
 """So many circuits go into one exchange at the most."""
-_UNTOLD = 100
-"""So many events of this process alone wait for a backend that is lost; the oldest go first."""
 _LISTEN_AGAIN = 0.5
 """Seconds between two tries to subscribe."""
-
-
-@dataclass(slots=True)
-class Connection:
-    """How this process and its backend get on.
-
-    Attributes:
-        lost_since: since when the backend has not answered, Unix time in seconds; None while it does.
-        lost_because: what it said, or did not say, in one line.
-        processes: how many processes of the fleet are alive.
-    """
-
-    lost_since: float | None = None
-    lost_because: str = ""
-    processes: int = 1
 
 
 class _Flight(NamedTuple):
@@ -97,19 +79,18 @@ class Carrier:
     def __init__(self, backend: Backend, clock: Clock, desk: Desk) -> None:
         self.backend = backend
         self.accounts = {}
-        self.connection = Connection()
+        self.connection = Connection(getattr(backend, "address", "of the fleet"), clock)
         self.wrong = None
         self.word = threading.Condition()
         self._clock = clock
         self._desk = desk
-        self._alone = StandIn(clock)
+        self._memory = MemoryBackend(clock=clock)
         self._pace = Pace()
+        self._local = Local(clock, desk, self.connection, self._pace)
         self._turning = threading.Lock()
         self._books = Section()
         self._flight: _Flight | None = None
         self._pushes: deque[tuple[str, Record | None, float]] = deque()
-        self._untold: deque[Event] = deque(maxlen=_UNTOLD)
-        self._lost_at = math.inf
         self._listen_at = -math.inf
         self._deaf = True
         self._verified = False
@@ -125,9 +106,8 @@ class Carrier:
                 account = self.accounts.get(replica.name)
                 if account is None:
                     now = self._clock.now()
-                    account = Account(replica, self._desk, now)
-                    self._alone.follow(replica.name, account.facts(now).record)
-                    self._apply(account)
+                    account = Account(replica, StandIn(replica, self._memory, self._clock), self._desk, now)
+                    self._local.apply(account)
                     self.accounts[replica.name] = account
         return account
 
@@ -138,21 +118,21 @@ class Carrier:
             self._collect(account)
             now = self._clock.now()
             shown = account.shown_at(now)
-            if self._is_lost(account):
-                return replace(shown, window=self._alone.facts(replica.name, replica.policy).window)
+            if self._local.is_lost(account):
+                return replace(shown, window=account.alone.facts().window)
             return replace(shown, window=shown.window.merged(account.undelivered()))
 
     def heard(self) -> bool:
         """Whether the backend has said something about every circuit."""
         with self._books:
             every = all(each.fleet is not None or each.trouble for each in self.accounts.values())
-        return self._verified and every and not self._is_lost()
+        return self._verified and every and not self.connection.lost
 
     def report(self, replica: Replica, kind: EventKind, reason: str) -> None:
         """Puts down an event that no transition brought."""
         facts = self.facts(replica)
         event = self._desk.event(replica, facts, kind, facts.record, facts.record, reason=reason)
-        self._untold.append(event)
+        self._local.untold.append(event)
         self._desk.listeners.put(event)
 
     # -- a turn --------------------------------------------------------------------------------------------------------
@@ -165,7 +145,7 @@ class Carrier:
                 flight = self._flight or self._composed()
             if flight is not None:
                 self._carry(flight)
-            if not self._is_lost():
+            if not self.connection.lost:
                 self._listen()
             self._decide_alone()
             self._tell_untold()
@@ -181,7 +161,7 @@ class Carrier:
                     self._gives_back(account, account.drop_stock())
                 everything = list(self.accounts.values())
             with suppress(BackendError):
-                if not self._is_lost():
+                if not self.connection.lost:
                     self._look_at_all(everything)
             self._tell_untold()
         self._desk.listeners.tell()
@@ -202,8 +182,8 @@ class Carrier:
                     if step is None or self._swap(account, facts, step):
                         break
                 with self._books:
-                    self._alone.yield_to(replica.name, account.facts(self._clock.now()))
-                    self._apply(account)
+                    account.alone.yield_to(account.facts(self._clock.now()))
+                    self._local.apply(account)
         finally:
             self._desk.listeners.tell()
         return facts
@@ -228,7 +208,7 @@ class Carrier:
             with self._books:
                 everything = list(self.accounts.values())
             with suppress(BackendError):  # the connection says so
-                if not self._is_lost():
+                if not self.connection.lost:
                     self._look_at_all(everything)
         self._desk.listeners.tell()
 
@@ -257,10 +237,9 @@ class Carrier:
     # -- carrying ------------------------------------------------------------------------------------------------------
 
     def _collect(self, account: Account) -> None:
-        replica = account.replica
-        deliveries = replica.collect(sweep=True)
+        deliveries = account.replica.collect(sweep=True)
         if deliveries:
-            account.add(self._alone.count(replica.name, replica.policy, deliveries), self._clock.now())
+            account.add(account.alone.count(deliveries), self._clock.now())
 
     def _composed(self) -> _Flight | None:
         """What there is to carry now."""
@@ -338,7 +317,7 @@ class Carrier:
                 self._decide(account)
         finally:
             with self._books:
-                self._apply(account)
+                self._local.apply(account)
 
     def _gives_back(self, account: Account, seats: list[Seat]) -> None:
         now = self._clock.now()
@@ -351,12 +330,11 @@ class Carrier:
 
     def _decide(self, account: Account) -> None:
         """Makes the transitions that are due by what the fleet knows."""
-        policy, name = account.replica.policy, account.replica.name
         while True:
             with self._books:
                 facts = account.facts(self._clock.now())
-                step = self._alone.announcement(name, policy, facts)
-            step = step or machine.decide(policy, facts, self._clock.jitter())
+                step = account.alone.announcement(facts)
+            step = step or machine.decide(account.replica.policy, facts, self._clock.jitter())
             if step is None or not self._swap(account, facts, step):
                 return
 
@@ -399,95 +377,34 @@ class Carrier:
         with self._books:
             now = self._clock.now()
             for account in self.accounts.values():
-                if self._is_lost(account) and (account.stirred or account.is_due(now)):
+                if self._local.is_lost(account) and (account.stirred or account.is_due(now)):
                     self._collect(account)
-                    self._apply(account)
-
-    def _apply(self, account: Account) -> None:
-        """Lets calls see what holds now; books are open."""
-        replica, now = account.replica, self._clock.now()
-        name, policy = replica.name, replica.policy
-        account.stirred = False
-        lost, tell = self._is_lost(account), partial(self._decided_alone, account)
-        if policy.on_backend_loss is OnBackendLoss.PAUSE and (lost or account.fleet is None):
-            facts = self._blind(account, now)
-        elif lost:
-            facts = self._alone.decide(name, policy, tell)
-        elif account.fleet is None:
-            facts = account.facts(now)
-        else:
-            facts = self._alone.beside(name, policy, account.facts(now), tell)
-        account.show(facts, now)
-        replica.apply(facts, self._desk.unix(facts, facts.record.since), force=True)
-        account.due = math.inf if replica.until == math.inf else replica.until + random.random() * self._pace.spread  # noqa: S311
-        if facts.record.state is State.HALF_OPEN and (lost or facts.record.generation < UNKNOWN):
-            self._lend_alone(account, facts.record, now)
-
-    def _blind(self, account: Account, now: float) -> Facts:
-        """A circuit that must not run blind, while nothing is known."""
-        known = account.facts(now)
-        said = self.connection.lost_because or account.trouble
-        reason = f"the shared state cannot be read: {said}" if said else "the shared state has not answered yet"
-        record = replace(known.record, state=State.PAUSED, since=known.now, until=None, reason=reason, by=RECLOSER)
-        # As long as nothing else is to be said, it has been so since it was said first.
-        same = replace(account.shown, since=known.now) == record
-        return replace(known, record=account.shown if same else record)
-
-    def _lend_alone(self, account: Account, record: Record, now: float) -> None:
-        """Stocks up on permits of this process's own."""
-        name, policy = account.replica.name, account.replica.policy
-        # Permits that the fleet gave out before it was lost may be in use for so long.
-        begins = self._lost_at + policy.probe_timeout if self._is_lost(account) else -math.inf
-        if now < begins:
-            account.no_asking(begins)
-            return
-
-        def lend(seat: Seat, length: float) -> bool:
-            return self._alone.lease(name, policy, seat, length=length).granted
-
-        account.stock_up(lend, record.generation, now)
-
-    def _decided_alone(self, account: Account, facts: Facts, step: Step) -> None:
-        event = self._desk.step(account.replica, facts, step, local=True)
-        self._untold.append(event)
-        self._desk.listeners.put(event)
-        if step.record.state is State.CLOSED:
-            account.ledger.forget()
+                    self._local.apply(account)
 
     # -- the connection ------------------------------------------------------------------------------------------------
 
-    def _is_lost(self, account: Account | None = None) -> bool:
-        return self.connection.lost_since is not None or (account is not None and bool(account.trouble))
-
     def _lose(self, because: str) -> None:
-        now = self._clock.now()
-        self._pace.failed(now, random.random())  # noqa: S311 - not a secret
-        first = self.connection.lost_since is None
-        self.connection.lost_because = because
-        if first:
-            self.connection.lost_since = self._clock.time()
-            self._lost_at = now
-            _log.warning("%s; calls go on with what this process knows", because)
+        self._pace.failed(self._clock.now(), random.random())  # noqa: S311 - not a secret
+        # Whoever answers next may be another server.
+        self._verified = False
+        if self.connection.breaks(because):
             with self._books:
                 for account in self.accounts.values():
                     account.stirred = True
 
     def _regain(self) -> None:
-        since = self.connection.lost_since
-        if since is None:
-            return
-        self.connection.lost_since, self.connection.lost_because = None, ""
-        self._lost_at = math.inf
-        self._listen_at = -math.inf
-        if isinstance(self.backend, Remote):
-            # It may lead to a server that is not asked any more.
-            self.backend.deaf()
-        away = format_duration(max(0.0, round(self._clock.time() - since, 3)))
-        _log.warning("the backend %s answers again, after %s", getattr(self.backend, "address", "of the fleet"), away)
+        if self.connection.works():
+            self._listen_at = -math.inf
+            if isinstance(self.backend, Remote):
+                # It may lead to a server that is not asked any more.
+                self.backend.deaf()
+            self._ask_about_all()
+            self._pace.hurry()
+
+    def _ask_about_all(self) -> None:
         with self._books:
             for account in self.accounts.values():
                 account.due = -math.inf
-        self._pace.hurry()
 
     def _listen(self) -> None:
         """Takes in what others have changed."""
@@ -504,9 +421,7 @@ class Carrier:
                 self._deaf = False
                 if fresh:
                     # What was said before was missed.
-                    with self._books:
-                        for account in self.accounts.values():
-                            account.due = -math.inf
+                    self._ask_about_all()
         while self._pushes:
             name, record, at = self._pushes.popleft()
             with self._books:
@@ -515,22 +430,22 @@ class Carrier:
                     known.is_wanted()
                 elif known and record and known.fleet is not None and record.generation > known.fleet.record.generation:
                     self._learn(known, record, at)
-                    self._apply(known)
+                    self._local.apply(known)
 
     def _pushed(self, circuit: str, record: Record | None, now: float) -> None:
         self._pushes.append((circuit, record, now))
 
     def _tell_untold(self) -> None:
         """Appends what was decided here to the log of the fleet."""
-        while self._untold and not self._is_lost():
-            event = self._untold[0]
+        while self._local.untold and not self.connection.lost:
+            event = self._local.untold[0]
             try:
                 self.backend.append(event)
             except BackendError as error:
                 self._lose(str(error))
                 return
-            if self._untold and self._untold[0] is event:
-                self._untold.popleft()
+            if self._local.untold and self._local.untold[0] is event:
+                self._local.untold.popleft()
 
     def _due(self) -> float:
         with self._books:
@@ -539,13 +454,13 @@ class Carrier:
             now = self._clock.now()
             urgent = any(each.urgent for each in self.accounts.values())
             soonest = min(min(each.due, each.next_ask(now)) for each in self.accounts.values())
-        if self._is_lost():
+        if self.connection.lost:
             return min(soonest, self._pace.not_before(now))
         return self._pace.not_before(now if urgent or self._flight else min(soonest, self._pace.tick_at))
 
     def rest(self) -> float:
         """Until when nothing needs a turn, except a word from others."""
-        return self._clock.now() + self._pace.gap if self._is_lost() else self._pace.not_before(-math.inf)
+        return self._clock.now() + self._pace.gap if self.connection.lost else self._pace.not_before(-math.inf)
 
     def renew(self) -> None:
         """After a fork, in the child: what is on its way is the parent's to deliver."""
@@ -555,6 +470,6 @@ class Carrier:
         self._desk.renew()
         self._flight = None
         self._pushes.clear()
-        self._untold.clear()
+        self._local.untold.clear()
         for account in self.accounts.values():
             account.renew()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from recloser.agenda import Agenda
 from recloser.backends import Ask, Delivery, Lease, Parcel
+from recloser.backends.memory import MemoryBackend
 from recloser.core import machine
 from recloser.core.machine import Facts, State
 from recloser.core.window import NOTHING
@@ -56,7 +57,8 @@ class InlineCourier:
         self.unix = desk.unix
         self._lock = Section()
         self._replicas: dict[str, Replica] = {}
-        self._alone = StandIn(clock)
+        self._memory = MemoryBackend(clock=clock)
+        self._alone: dict[str, StandIn] = {}
         self._agenda = Agenda(clock, self._move_on)
         self._unsubscribe = backend.subscribe(self._pushed)
         renew_after_fork(self)
@@ -90,8 +92,9 @@ class InlineCourier:
             self._replicas.setdefault(replica.name, replica)
             while True:
                 deliveries = replica.collect(sweep=sweep)
-                if replica.policy.quorum > 1:
-                    deliveries = self._alone.count(replica.name, replica.policy, deliveries)
+                alone = self._stand_in(replica)
+                if alone is not None:
+                    deliveries = alone.count(deliveries)
                 facts = self._exchange(replica, self._desk.sequence(), deliveries).facts
                 step = (choose or due)(facts)
                 if step is None and choose is None:
@@ -104,19 +107,23 @@ class InlineCourier:
                 if self.backend.swap(replica.name, facts.record.generation, step.record, event, clear=clear):
                     self._desk.listeners.put(event)
                     choose = None
-            if replica.policy.quorum > 1:
-                facts = self._beside(replica, facts, by_hand=by_hand)
-            replica.apply(facts, self.unix(facts, facts.record.since), force=replica.policy.quorum > 1)
+            if alone is not None:
+                if by_hand:
+                    alone.yield_to(facts)
+                facts = alone.beside(facts, partial(self._tell, replica))
+            replica.apply(facts, self.unix(facts, facts.record.since), force=alone is not None)
             self._agenda.put(replica.name, replica.until)
         self._desk.listeners.tell()
         return facts
 
-    def _beside(self, replica: Replica, fleet: Facts, *, by_hand: bool) -> Facts:
-        """The fleet's facts, unless this process is sick alone."""
-        name, policy = replica.name, replica.policy
-        if by_hand:
-            self._alone.yield_to(name, fleet)
-        return self._alone.beside(name, policy, fleet, partial(self._tell, replica))
+    def _stand_in(self, replica: Replica) -> StandIn | None:
+        """Who decides for a process that is sick alone; nobody has to where one process is enough for the fleet."""
+        if replica.policy.quorum == 1:
+            return None
+        alone = self._alone.get(replica.name)
+        if alone is None:
+            alone = self._alone.setdefault(replica.name, StandIn(replica, self._memory, self._clock))
+        return alone
 
     def _tell(self, replica: Replica, facts: Facts, step: Step) -> None:
         event = self._desk.step(replica, facts, step, local=True)
@@ -134,10 +141,11 @@ class InlineCourier:
         return self._ask(replica, self._desk.seat(pool), 0.0)
 
     def _ask(self, replica: Replica, seat: Seat, length: float) -> Lease:
-        policy = replica.policy
-        if policy.quorum > 1 and self._alone.went_on(replica.name, policy):
-            return self._alone.lease(replica.name, policy, seat, length=length)
-        return self._exchange(replica, 0, (), Ask(seat, replica.record.generation, policy.probes, length)).leases[0]
+        alone = self._stand_in(replica)
+        if alone is not None and alone.went_on:
+            return alone.lease(seat, length=length)
+        ask = Ask(seat, replica.record.generation, replica.policy.probes, length)
+        return self._exchange(replica, 0, (), ask).leases[0]
 
     def give_back(self, replica: Replica, seat: Seat) -> None:
         """Ends a lease that was not used."""
@@ -180,10 +188,10 @@ class InlineCourier:
         replica = self._replicas.get(circuit)
         if replica is not None and record is not None:
             facts = Facts(record=record, now=now)
-            alone = replica.policy.quorum > 1
-            if alone and self._alone.holds(circuit, replica.policy, facts):
+            alone = self._stand_in(replica)
+            if alone is not None and alone.holds(facts):
                 return
-            replica.apply(facts, self.unix(facts, record.since), force=alone)
+            replica.apply(facts, self.unix(facts, record.since), force=alone is not None)
             self._agenda.put(circuit, replica.until)
 
     def _move_on(self, circuit: str) -> None:

@@ -60,6 +60,7 @@ class RedisBackend:
         self._exchange = Script.load("exchange.lua")
         self._swap = Script.load("swap.lua")
         self._append = Script.load("append.lua")
+        self._check = Script.load("check.lua")
         self._circuits = Script.load("circuits.lua")
         self._lock = Section()
         self._listeners: tuple[Callable[[str, Record | None, float], None], ...] = ()
@@ -96,6 +97,7 @@ class RedisBackend:
 
     def verify(self) -> None:
         self._link.verify()
+        self._link.run(self._check, [f"{self._root}check:{self._identity}"], [self._channel])
 
     # -- facts -------------------------------------------------------------------------------------------------------
 
