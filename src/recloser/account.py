@@ -98,6 +98,7 @@ class Account:
         self.stirred = False
         self.unsure = None
         self._born = now
+        self._first: int | None = None
         self._in_flight: tuple[Delivery, ...] = ()
         self._shown, self._shown_at = self.facts(now), now
         # Read and emptied by calls, without a lock.
@@ -120,9 +121,16 @@ class Account:
         """Whether there is something to ask or to tell now."""
         return self.urgent or min(self.due, self.next_ask(now)) <= now
 
-    def add(self, deliveries: tuple[Delivery, ...], now: float) -> None:
+    def collect(self, now: float) -> None:
         """Takes note of what happened here."""
-        self.ledger.add(deliveries, now, self.replica.policy.window)
+        deliveries = self.replica.collect(sweep=True)
+        if not deliveries:
+            return
+        if self._first is not None:
+            # Calls that began before the first word came are calls of the state that it told of.
+            first = self._first
+            deliveries = tuple(replace(d, generation=first) if d.generation == UNKNOWN else d for d in deliveries)
+        self.ledger.add(self.alone.count(deliveries), now, self.replica.policy.window)
         self.stirred = True
         if any(each.counts.calls or each.counts.rejected for each in deliveries):
             self._busy = now
@@ -317,7 +325,7 @@ class Account:
         """The fleet has said something."""
         record = facts.record
         if self.fleet is None and record.state is State.CLOSED:
-            # Calls that began before the first word came are calls of the state that it tells of.
+            self._first = record.generation
             self.ledger.relabel(UNKNOWN, record.generation)
         self.urgent |= self.fleet is None and bool(self.ledger)
         new = self.fleet is None or record.generation != self.fleet.record.generation

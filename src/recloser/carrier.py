@@ -115,12 +115,12 @@ class Carrier:
         """All that is known, with what was counted here and not delivered yet."""
         account = self.join(replica)
         with self._books:
-            self._collect(account)
             now = self._clock.now()
+            account.collect(now)
             shown = account.shown_at(now)
             if self._local.is_lost(account):
                 return replace(shown, window=account.alone.facts().window)
-            return replace(shown, window=shown.window.merged(account.undelivered()))
+            return replace(shown, window=account.facts(now).window.merged(account.undelivered()))
 
     def heard(self) -> bool:
         """Whether the backend has said something about every circuit."""
@@ -163,6 +163,8 @@ class Carrier:
             with suppress(BackendError):
                 if not self.connection.lost:
                     self._look_at_all(everything)
+                    # Those of which the first word has only come now.
+                    self._look_at_all([each for each in everything if each.ledger])
             self._tell_untold()
         self._desk.listeners.tell()
 
@@ -236,11 +238,6 @@ class Carrier:
 
     # -- carrying ------------------------------------------------------------------------------------------------------
 
-    def _collect(self, account: Account) -> None:
-        deliveries = account.replica.collect(sweep=True)
-        if deliveries:
-            account.add(account.alone.count(deliveries), self._clock.now())
-
     def _composed(self) -> _Flight | None:
         """What there is to carry now."""
         with self._books:
@@ -257,7 +254,7 @@ class Carrier:
         now, flight = self._clock.now(), _Flight(self._desk.sequence(), [], [], [])
         for account in accounts:
             account.urgent, account.due = False, math.inf
-            self._collect(account)
+            account.collect(now)
             asked = account.asks(now, self._pace.processes)
             flight.accounts.append(account)
             flight.asked.append(asked)
@@ -378,7 +375,7 @@ class Carrier:
             now = self._clock.now()
             for account in self.accounts.values():
                 if self._local.is_lost(account) and (account.stirred or account.is_due(now)):
-                    self._collect(account)
+                    account.collect(now)
                     self._local.apply(account)
 
     # -- the connection ------------------------------------------------------------------------------------------------

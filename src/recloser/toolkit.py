@@ -77,7 +77,7 @@ class Recloser:
     @property
     def namespace(self) -> str:
         """The namespace of its circuits."""
-        return self.engine.settings.namespace
+        return self.engine.backend.namespace
 
     @property
     def mode(self) -> Mode:

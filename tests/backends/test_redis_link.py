@@ -109,13 +109,14 @@ def heard(ear: Any) -> list[bytes]:
 
 
 class Canned:
-    """A server that says what it is told to, whatever it is asked."""
+    """A server that says one thing after the other, whatever it is asked; its clients take their turns."""
 
     def __init__(self, *replies: bytes) -> None:
-        self.replies = list(replies)
         self.listener = socket.create_server((HOST, 0))
         self.listener.settimeout(10)
         self.port = self.listener.getsockname()[1]
+        self.replies = [reply.replace(b"%(port)d", b"%d" % self.port) for reply in replies]
+        self.over = False
         self.thread = threading.Thread(target=self.serve)
 
     def __enter__(self) -> Self:
@@ -123,18 +124,19 @@ class Canned:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.over = True
         with contextlib.suppress(OSError), socket.create_connection((HOST, self.port)):
-            pass  # in case that nobody came
+            pass
         self.thread.join(10)
         self.listener.close()
 
     def serve(self) -> None:
-        with self.listener.accept()[0] as connection:
-            connection.settimeout(10)
-            while self.replies and connection.recv(65536):
-                connection.sendall(self.replies.pop(0))
-            with contextlib.suppress(OSError):
-                connection.recv(65536)
+        while not self.over:
+            with self.listener.accept()[0] as connection, contextlib.suppress(OSError):
+                connection.settimeout(10)
+                while connection.recv(65536):
+                    if self.replies:
+                        connection.sendall(self.replies.pop(0))
 
     @property
     def url(self) -> str:
@@ -245,7 +247,7 @@ def test_closing_wakes_a_thread_that_waits(server: RedisServer) -> None:
     until(lambda: link._dials[0]._open, "the thread is connected")
     link.close()
     thread.join(BOUND)
-    assert said
+    assert said == [f"the link to {link.address} was closed"]
 
 
 # -- failures ----------------------------------------------------------------------------------------------------------
@@ -366,9 +368,32 @@ def test_a_user_who_may_not() -> None:
         assert failure(lambda: link.execute("DEL", KEY)).startswith(f"{may_not}'del' to this user: NOPERM ")
         assert failure(lambda: link.execute("GET", "other")).startswith(f"{may_not}that to this user: NOPERM ")
         assert failure(link.ear("other").open).startswith(f"{may_not}that to this user: NOPERM ")
-        script = Script.of("return redis.call('xadd', KEYS[1], '*', 'a', 'b')")
-        assert failure(lambda: link.run(script, [KEY], [])).startswith(f"{link.address} ")
         assert link._idle[0] is before
+        link.close()
+
+
+@pytest.mark.parametrize("version", [pytest.param("6.2", marks=needs("6.2")), "8.2"])
+def test_what_a_script_may_not(version: str) -> None:
+    """Redis 6 and later ones wrap the errors within a script each in its own way; they are the same errors."""
+    acl = ["app on >pw ~recloser:* &recloser:* -@all +get +set +eval +evalsha +publish"]
+    add = Script.of("return redis.call('xadd', KEYS[1], '*', 'a', 'b')")
+    other = Script.of("return redis.call('get', 'other')")
+    tell = Script.of("return redis.call('publish', 'other', 'x')")
+    wrong = Script.of("redis.call('set', KEYS[1], 1) return redis.call('set', KEYS[1])")
+    with RedisServer(version, acl=acl) as server:
+        link = RedisLink.from_url(f"redis://app:pw@{server.address}")
+        for script in (add, other, tell):
+            said = failure(lambda script=script: link.run(script, [KEY], []))
+            assert said.startswith(f"{link.address} does not permit ")
+        assert failure(lambda: link.run(wrong, [KEY], [])).startswith(f"{link.address} answers with an error: ")
+        before = link._idle[0]
+        server.cli("CONFIG", "SET", "maxmemory", "1")
+        assert "is out of memory: OOM command" in failure(lambda: link.run(SET, [KEY], ["x"]))
+        assert link._idle == [before]
+        server.cli("CONFIG", "SET", "maxmemory", "0")
+        server.cli("REPLICAOF", HOST, "1")
+        assert "is a read-only replica: READONLY " in failure(lambda: link.run(SET, [KEY], ["x"]))
+        assert link._idle == []
         link.close()
 
 
@@ -714,6 +739,26 @@ def test_a_demoted_master_is_left(group: SentinelGroup) -> None:
         assert said == f"{link.address} (master {replica.address}) is a read-only replica"
 
 
+def test_who_may_not_ask_for_the_role() -> None:
+    """Whoever the Sentinels name is then taken for the master, until it refuses to write."""
+    with RedisServer(acl=["app on >pw ~* &* -@all +set +eval +evalsha"]) as server:
+        with Canned(b"*2\r\n$9\r\n127.0.0.1\r\n$5\r\n%d\r\n" % server.port) as sentinel:
+            link = RedisLink.from_url(f"redis+sentinel://app:pw@{HOST}:{sentinel.port}/{NAME}")
+            assert link.run(SET, [KEY], ["1"])
+            link.close()
+
+
+@pytest.mark.parametrize("says", [b"+OK", b":1", b"-ERR unknown command 'SENTINEL'", b"$2\r\nxx"])
+def test_something_else_instead_of_a_sentinel(says: bytes) -> None:
+    """Whatever it answers, it is no Sentinel."""
+    with Canned(*[says + b"\r\n"] * 2) as server:
+        url = f"redis+sentinel://{HOST}:{server.port}/{NAME}"
+        assert "what answers there is none" in refusal(url)
+        link = RedisLink.from_url(url)
+        said = failure(lambda: link.execute("GET", KEY))
+        assert said == f"{link.address} (Sentinel {HOST}:{server.port}) is no Sentinel"
+
+
 def test_sentinels_that_hang(group: SentinelGroup) -> None:
     """One of them costs one attempt, and all of them no attempt more than a timeout."""
     link = RedisLink.from_url(group.url)
@@ -807,6 +852,42 @@ def test_a_node_that_hangs(cluster: ClusterGroup) -> None:
         owner.cont()
     until(lambda: works(link), "the cluster has its node back")
     link.close()
+
+
+def test_a_node_that_died(cluster: ClusterGroup) -> None:
+    """Until somebody takes over the others name it, and what is said is that it refuses."""
+    link, cold = RedisLink.from_url(cluster.url), RedisLink.from_url(cluster.url)
+    assert works(link)
+    owner = cluster.owner(KEY)
+    owner.kill()
+    try:
+        said = [failure(partial(each.execute, "GET", KEY)) for each in (link, link, cold)]
+        refused = f"(node {owner.address}) refused the connection"
+        assert all(text.endswith(refused) or "is down: CLUSTERDOWN" in text for text in said)
+    finally:
+        owner.restart()
+    until(lambda: works(link) and works(cold), "the cluster has its node back")
+    link.close()
+    cold.close()
+
+
+def test_nodes_that_name_each_other() -> None:
+    """A command is not sent round and round."""
+    with Canned(*[b"-ERR no\r\n", b"-MOVED 1 :%(port)d\r\n"] * 9) as server:
+        link = RedisLink.from_url(server.url.replace("redis:", "redis+cluster:"))
+        assert failure(lambda: link.execute("GET", KEY)) == f"{link.address}: each node names another for the slot"
+        ear = link.ear("c", sharded=True)
+        assert "every node names another" in failure(ear.open)
+        link.close()
+
+
+@pytest.mark.parametrize("says", [b"-MOVED", b"-MOVED 1", b"-MOVED 1 h:x", b"-ASK 1 h"])
+def test_a_redirection_to_nowhere(says: bytes) -> None:
+    """It is an error like any other."""
+    with Canned(b"-ERR no\r\n", says + b"\r\n") as server:
+        link = RedisLink.from_url(server.url.replace("redis:", "redis+cluster:"))
+        assert failure(lambda: link.execute("GET", KEY)).startswith(link.address)
+        link.close()
 
 
 def test_a_cluster_that_hangs(cluster: ClusterGroup) -> None:
@@ -905,13 +986,21 @@ def test_a_client_of_sentinels(group: SentinelGroup) -> None:
 def test_a_client_of_a_cluster(cluster: ClusterGroup) -> None:
     """Its nodes and its login are taken over, and where it says they are to be found from here."""
     host, port = HOST, cluster.nodes[0].port
-    client = redis.RedisCluster(host, port, password=SECRET, address_remap=lambda place: ("localhost", place[1]))
+    greeted: list[object] = []
+    client = redis.RedisCluster(
+        host,
+        port,
+        password=SECRET,
+        address_remap=lambda place: ("localhost", place[1]),
+        redis_connect_func=greeted.append,
+    )
     link = RedisLink.from_client(client)
     link.verify()
     client.close()
     assert works(link)
     assert link._route._home == (HOST, cluster.owner(KEY).port)  # type: ignore[attr-defined]
     assert {wire.host for wire in link._dials[0]._open} == {"localhost"}  # type: ignore[attr-defined]
+    assert link._dials[0]._open <= set(greeted)
     link.close()
 
 

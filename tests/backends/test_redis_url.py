@@ -184,6 +184,7 @@ def test_a_file_of_tls_that_is_missing(tmp_path: Path, option: str) -> None:
         ("rediss://h?ssl_cert_reqs=maybe", "the option ssl_cert_reqs is one of required, optional, none"),
         ("rediss://h?ssl_check_hostname=x", "the option ssl_check_hostname is one of"),
         ("rediss://h?ssl_min_version=1.1", "the option ssl_min_version is one of 1.2, 1.3"),
+        (f"rediss://h?ssl_keyfile={__file__}", "ssl_keyfile needs ssl_certfile"),
         ("rediss://h?ssl_cert_reqs=none&ssl_check_hostname=1", "ssl_check_hostname needs a certificate"),
     ],
 )

@@ -341,7 +341,8 @@ class TestDoors:
     def test_tls_refuses_a_server_of_another_name(self, start_redis: StartRedis, authority: Authority) -> None:
         """The right CA is not enough: the certificate must be the host's."""
         server = start_redis(tls=authority.context("DNS:elsewhere.example"))
-        with connected(server.url, ssl_ca_certs=str(authority.ca)) as client, refused_certificate():
+        strict: dict[str, Any] = {"ssl_ca_certs": str(authority.ca), "ssl_check_hostname": True}
+        with connected(server.url, **strict) as client, refused_certificate():
             client.ping()
 
     def test_tls_can_ask_for_the_clients_certificate(self, start_redis: StartRedis, authority: Authority) -> None:
@@ -428,6 +429,16 @@ def at(server: RedisServer) -> Iterator[redis.Redis]:
         yield client
 
 
+@contextlib.contextmanager
+def redirected(how: str, to: RedisServer | None = None) -> Iterator[None]:
+    """The node answers with this error; old releases of redis-py have it in the text, new ones in the class."""
+    with pytest.raises(redis.ResponseError) as caught:
+        yield
+    said = f"{type(caught.value).__name__} {caught.value}".upper()
+    assert how in said
+    assert to is None or to.address in said
+
+
 @pytest.mark.realtime
 class TestCluster:
     @pytest.mark.parametrize("version", VERSIONS)
@@ -438,22 +449,22 @@ class TestCluster:
         assert cluster.url == f"redis+cluster://:hush@{','.join(node.address for node in cluster.nodes)}"
         old, other = cluster.owner("{a}1"), cluster.another("{a}1")
         with at(old) as here, at(other) as there:
-            with pytest.raises(redis.exceptions.MovedError, match=old.address):
+            with redirected("MOVED", old):
                 there.get("{a}1")
             here.set("{a}1", 1)
             with cluster.moving("{a}1") as new:
                 assert new is not old
                 for key in ("{a}1", "{a}2"):
-                    with pytest.raises(redis.exceptions.AskError, match=new.address):
+                    with redirected("ASK", new):
                         here.get(key)
                 with at(new) as target:
-                    with pytest.raises(redis.exceptions.MovedError, match=old.address):
+                    with redirected("MOVED", old):
                         target.get("{a}1")
                     pipeline = target.pipeline(transaction=False)
                     pipeline.execute_command("ASKING")  # type: ignore[no-untyped-call]  # nor does redis-py type it
                     pipeline.set("{a}2", 2)
                     assert pipeline.execute() == [True, True]
-            with pytest.raises(redis.exceptions.MovedError, match=new.address):
+            with redirected("MOVED", new):
                 here.get("{a}1")
         assert cluster.owner("{a}1") is new
         assert new.raw("MGET", "{a}1", "{a}2") == ["1", "2"]
@@ -468,9 +479,9 @@ class TestCluster:
             with cluster.moving("{a}1", target, keys=False) as new:
                 assert new is target
                 assert here.get("{a}1") == "1"
-                with pytest.raises(redis.exceptions.AskError):
+                with redirected("ASK", target):
                     here.get("{a}2")
-                with pytest.raises(redis.exceptions.TryAgainError):
+                with redirected("TRYAGAIN"):
                     here.mget("{a}1", "{a}2")
         assert target.raw("GET", "{a}1") == "1"
         assert cluster.move_slot("{a}1", old) is old

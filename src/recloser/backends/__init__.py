@@ -270,6 +270,9 @@ class Remote(Protocol):
         ...
 
 
+_REDIS = {"redis", "rediss", "unix", *(f"redis{tls}+{kind}" for tls in ("", "s") for kind in ("sentinel", "cluster"))}
+
+
 def connect(url: str, *, namespace: str, clock: Clock) -> Backend:
     """The backend that ``url`` names, found by its scheme in the entry-point group ``recloser.backends``.
 
@@ -277,11 +280,15 @@ def connect(url: str, *, namespace: str, clock: Clock) -> Backend:
         ConfigurationError: for a URL without a scheme, or a scheme that nobody registered.
     """
     scheme = urlsplit(url).scheme if isinstance(url, str) else ""
+    # Ours are made by the first call, maybe on an event loop: no search of the disk for them.
     if scheme == "memory":
-        # The default is made by the first call, maybe on an event loop: no search of the disk for it.
         from recloser.backends.memory import MemoryBackend  # noqa: PLC0415 - it is built on this module
 
         return MemoryBackend.from_url(url, namespace=namespace, clock=clock)
+    if scheme in _REDIS:
+        from recloser.backends.redis import RedisBackend  # noqa: PLC0415 - whoever has no Redis does not need it
+
+        return RedisBackend.from_url(url, namespace=namespace, clock=clock)
     found = {entry.name: entry for entry in entry_points(group=GROUP)}
     if scheme not in found:
         known = ", ".join(f"{name}://" for name in sorted(found)) or "none: is recloser installed?"

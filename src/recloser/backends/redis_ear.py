@@ -135,16 +135,20 @@ class Ear:
     def _subscribe(self, line: Line) -> None:
         self._reader = _Reader()
         self._lost = ""
+        wire = line.socket
+        if not isinstance(wire, socket.socket):
+            unheard = line.speech.says("is a fake, which cannot be listened to")
+            raise unheard
         line.tell(self._verb, self._channel)
         deadline = time.monotonic() + self._origin.timeout
         while (reply := self._reply(line)) is _INCOMPLETE:
             # A timeout of zero would mean: do not wait at all.
-            line.socket.settimeout(max(0.001, deadline - time.monotonic()))
-            if trouble := self._received(line, line.socket):
+            wire.settimeout(max(0.001, deadline - time.monotonic()))
+            if trouble := self._received(line, wire):
                 raise trouble
         if isinstance(reply, ResponseError):
             raise line.speech.trouble(reply)
-        line.socket.setblocking(False)
+        wire.setblocking(False)
 
     def _drained(self, line: Line) -> Trouble | None:
         """Reads to the very end: what the TLS library has decrypted no selector sees."""

@@ -101,6 +101,13 @@ _WORDS = {
 }
 
 _WRONG = ("WRONGPASS", "refuses the password")
+_AROUND = re.compile(
+    r"^Error running script \(call to \w+\): (?:@user_script: ?\d+: )+-?"
+    r"| script: \w+, on @user_script:\d+\.?$"
+)
+"""What a script is called is put before its error by Redis 6, and behind it from 7 on."""
+_IN_SCRIPT = re.compile(r"ACL failure in script: |The user executing the script can't ")
+"""How a server says NOPERM of a command in a script."""
 _NOT_PERMITTED = re.compile(r"run the '([\w|-]+)'|the '([\w|-]+)' command")
 
 
@@ -142,10 +149,12 @@ class Speech:
         return self.says(f"cannot be reached: {self._quoted(error) or type(error).__name__}")
 
     def _answered(self, error: BaseException) -> Trouble:
-        code, said = _CODES.get(type(error), ""), str(error)
+        code, said = _CODES.get(type(error), ""), _AROUND.sub("", str(error))
         if not code:
             first = said.partition(" ")[0]
             code = first if first in _WORDS or first in _CODES.values() else "ERR"
+            if _IN_SCRIPT.match(said):
+                code = "NOPERM"
         elif not said.startswith(code):
             said = f"{code} {said}"
         quoted = self._quoted(said)
@@ -236,7 +245,7 @@ class Line:
         try:
             self.wire.send_command(*words)
             return self.wire.read_response()
-        except (exceptions.RedisError, OSError, ValueError) as error:
+        except Exception as error:  # noqa: BLE001 - redis-py stumbles where another thread closes what it uses
             trouble = self.speech.trouble(error)
         except BaseException:
             # Half of a reply may still be on its way.
@@ -251,7 +260,7 @@ class Line:
         """Sends a command, whose reply somebody else will read from the socket; raises Trouble."""
         try:
             self.wire.send_command(*words)
-        except (exceptions.RedisError, OSError, ValueError) as error:
+        except Exception as error:  # noqa: BLE001 - as above
             trouble = self.speech.trouble(error)
         else:
             return
@@ -267,7 +276,7 @@ class Line:
         """Whether the server has kept an idle connection open, and owes nothing on it."""
         try:
             return not self.wire.can_read(0)
-        except (exceptions.RedisError, OSError, ValueError):
+        except Exception:  # noqa: BLE001 - as above
             return False
 
     def close(self) -> None:
@@ -336,21 +345,18 @@ class Dial:
         Raises:
             Trouble: when it cannot be had, or not within the timeout.
         """
-        where = self.whole
-        if place is not None:
-            if self._remap:
-                place = self._remap(place)
-            changed |= {"host": place[0], "port": place[1]}
-            if self._role:
-                where = f"{where} ({self._role} {show_place(place)})"
+        where = f"{self.whole} ({self._role} {show_place(place)})" if place and self._role else self.whole
         speech = Speech(where, self._timeout, self._secrets)
         wire: Wire | None = None
         try:
+            if place is not None:
+                host, port = self._remap(place) if self._remap else place
+                changed |= {"host": host, "port": port}
             wire = self._make(**self._settings | changed)
             self._open.add(wire)
             wire.connect()
             return Line(self, wire, place, speech)
-        except Exception as error:  # noqa: BLE001 - a credential provider is the user's code
+        except Exception as error:  # noqa: BLE001 - a remap and a credential provider are the user's code
             trouble = speech.trouble(error)
         except BaseException:
             self.let_go(wire)

@@ -167,6 +167,7 @@ class RedisLink:
             BackendError: when it cannot be reached, does not answer within the timeout, or refuses the login.
         """
         try:
+            self._not_closed()
             return inspect(self._target, self._route)
         except Trouble as trouble:
             text = str(trouble)
@@ -209,7 +210,8 @@ class RedisLink:
             sharded: whether messages come by SPUBLISH (a cluster, from Redis 7 on) instead of PUBLISH.
         """
         ear = Ear(self, channel, sharded=sharded)
-        self._ears.add(ear)
+        with self._section:
+            self._ears.add(ear)
         return ear
 
     def close(self) -> None:
@@ -252,8 +254,10 @@ class RedisLink:
         """Whether ``trouble`` names another server, to which the next connection leads."""
         route = self._route if trouble.code == "MOVED" and isinstance(self._route, Cluster) else None
         if trouble.lost and self._forget(line) and not route:
+            with self._section:
+                ears = tuple(self._ears)
             # A server that is gone without a word leaves its subscribers waiting.
-            for ear in tuple(self._ears):
+            for ear in ears:
                 ear.lose(str(trouble))
         if route:
             route.moved(trouble.said, line)
@@ -265,6 +269,7 @@ class RedisLink:
             try:
                 reply = line.ask(*words)
             except Trouble as fresh:
+                self._not_closed()
                 trouble = fresh
             else:
                 self._keep(line)

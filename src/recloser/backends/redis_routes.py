@@ -106,7 +106,8 @@ class Sentinels:
                     break
             else:
                 if master:
-                    return master[0].decode(), int(master[1])
+                    host, port = master
+                    return host.decode(), int(port)
                 trouble = Trouble(
                     f"{self._sentinels.whole}: its Sentinels know no service {self._service!r}", code=UNKNOWN_SERVICE
                 )
@@ -115,23 +116,27 @@ class Sentinels:
     def _asked(self, place: Place, *words: str) -> Any:
         line = self._sentinels.connect(place)
         try:
-            return line.ask("SENTINEL", *words)
+            reply = line.ask("SENTINEL", *words)
         except Trouble as trouble:
-            if trouble.code == "ERR" and "unknown command" in trouble.said.lower():
-                trouble = line.speech.says("is no Sentinel", code=NO_SENTINEL)
-            raise trouble from None
+            if trouble.code != "ERR" or "unknown command" not in trouble.said.lower():
+                raise
+            reply = False
         finally:
             line.close()
+        if reply is None or isinstance(reply, list):
+            return reply
+        stranger = line.speech.says("is no Sentinel", code=NO_SENTINEL)
+        raise stranger
 
     def _check(self, line: Line) -> None:
         # A Sentinel that was cut off names the master of yesterday.
         try:
-            role = line.ask("ROLE")[0]
+            role = line.ask("ROLE")
         except Trouble as trouble:
             if trouble.lost:
                 raise
             return  # not permitted to ask
-        if role != b"master":
+        if role[:1] != [b"master"]:
             line.close()
             demoted = line.speech.says("is a read-only replica", code="READONLY")
             raise demoted
@@ -152,6 +157,7 @@ class Cluster:
         self._seeds = places
         self._places = places
         self._home: Place | None = None
+        self._unseen: Place | None = None
         self._learned = False
 
     def connect(self, **changed: Any) -> Line:
@@ -164,11 +170,13 @@ class Cluster:
                 self._learn(line, place)
             except Trouble as fresh:
                 self._postpone(place)
-                if fresh.silent:
+                # What a redirection named all other nodes would name again.
+                if fresh.silent or place == self._unseen:
+                    self._unseen = None
                     raise
                 trouble = fresh
             else:
-                self._home = place
+                self._home, self._unseen = place, None
                 return line
         raise trouble or Trouble("no node is known")
 
@@ -180,7 +188,7 @@ class Cluster:
 
     def moved(self, said: str, line: Line) -> None:
         """Goes to the node that a redirection names, from now on."""
-        self._home = self._named(said, line)
+        self._home = self._unseen = self._named(said, line)
 
     def elsewhere(self, said: str, line: Line) -> Line:
         """A connection to the node that a redirection names, for one command; raises Trouble."""
@@ -200,7 +208,10 @@ class Cluster:
 
     def _named(self, said: str, line: Line) -> Place:
         # "3999 127.0.0.1:6381"; without a host it is the one that said so.
-        host, _, port = said.rsplit(maxsplit=1)[-1].rpartition(":")
+        host, _, port = said.rpartition(" ")[2].rpartition(":")
+        if not port.isdigit():
+            nowhere = line.speech.says("has moved the slot to nowhere")
+            raise nowhere
         if host in {"", "?"} and line.place:
             host = line.place[0]
         return host, int(port)
@@ -214,7 +225,7 @@ class Cluster:
         except Trouble as trouble:
             if trouble.lost:
                 raise
-            ranges = []  # not permitted to ask: there are the nodes to begin with
+            ranges = []  # not permitted to ask, or no cluster: there are the nodes to begin with
         nodes = {(_text(node[0]) or place[0], int(node[1])): None for each in ranges for node in each[2:]}
         nodes.pop(("?", 0), None)
         self._places = tuple({**nodes, **dict.fromkeys(self._seeds)})

@@ -60,8 +60,8 @@ def _info(line: Line) -> dict[str, str]:
         if trouble.lost:
             raise
         return {}  # not permitted to ask
-    lines = (line.partition(":") for line in text.decode(errors="replace").splitlines())
-    return {name: value.strip() for name, _, value in lines}
+    fields = (field.partition(":") for field in text.decode(errors="replace").splitlines())
+    return {name: value.strip() for name, _, value in fields}
 
 
 def _check(target: Target, info: dict[str, str]) -> None:
