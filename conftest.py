@@ -8,12 +8,18 @@ import inspect
 from typing import TYPE_CHECKING
 
 import anyio
+import pytest
 from sybil import Sybil
 from sybil.document import PythonDocStringDocument
 from sybil.evaluators.python import PythonEvaluator, pad
 from sybil.parsers import myst, rest
 
+from tests.servers.redis_server import RedisServer
+from tests.servers.waiting import until as wait_until
+
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from sybil import Example
 
 DOCTEST_FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
@@ -44,8 +50,23 @@ class PageParser(myst.PythonCodeBlockParser):
         self.codeblock_parser = myst.CodeBlockParser("python", AwaitingEvaluator())
 
 
+@pytest.fixture(scope="session")
+def REDIS() -> Iterator[str]:  # noqa: N802 - as the examples write it
+    """The URL of a real server, for examples of a fleet."""
+    with RedisServer() as server:
+        yield server.url
+
+
+@pytest.fixture
+def until() -> Callable[..., object]:
+    """Waits for what other threads bring about; examples leave out how long."""
+    return lambda look: wait_until(look, "what the example waits for") and None
+
+
 # Each example has the `recloser` fixture of the pytest plugin: memory backend, manual clock.
-pages = Sybil([PageParser(), myst.SkipParser()], patterns=["*.md"], fixtures=["recloser"], name="page")
+pages = Sybil(
+    [PageParser(), myst.SkipParser()], patterns=["*.md"], fixtures=["recloser", "REDIS", "until"], name="page"
+)
 docstrings = Sybil(
     [rest.DocTestParser(DOCTEST_FLAGS), rest.CodeBlockParser("python", AwaitingEvaluator()), rest.SkipParser()],
     path="src",
