@@ -179,7 +179,8 @@ def test_a_client_can_be_handed_in(make: Callable[..., Recloser], redis_8: Redis
         one, other = make(client), make()
         failing(one, times=3)
         one.circuit("tts").record_success()
-        until(lambda: other.status()["tts"].failures == 3, "the other process has heard")
+        heard = until(lambda: other.status().get("tts"), "the other process has heard")
+        until(lambda: other.status()["tts"].failures == 3, f"of all of it: {heard}")
         assert client.ping()
 
 

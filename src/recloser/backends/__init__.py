@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
-from urllib.parse import urlsplit
 
 from recloser.errors import BackendError, ConfigurationError
 
@@ -279,7 +278,7 @@ def connect(url: str, *, namespace: str, clock: Clock) -> Backend:
     Raises:
         ConfigurationError: for a URL without a scheme, or a scheme that nobody registered.
     """
-    scheme = urlsplit(url).scheme if isinstance(url, str) else ""
+    scheme = url.partition("://")[0].lower() if isinstance(url, str) and "://" in url else ""
     # Ours are made by the first call, maybe on an event loop: no search of the disk for them.
     if scheme == "memory":
         from recloser.backends.memory import MemoryBackend  # noqa: PLC0415 - it is built on this module
@@ -314,8 +313,8 @@ def adopt(client: object, *, namespace: str) -> Backend:
 
 
 def _without_secrets(url: object) -> object:
-    """``url`` without what stands between ``://`` and ``@``."""
-    if not isinstance(url, str) or "@" not in url:
+    """``url``, or no more than its scheme where there may be a password in it."""
+    if not isinstance(url, str) or not any(mark in url for mark in "@?#"):
         return url
-    scheme, mark, rest = url.partition("://")
-    return f"{scheme}{mark}***@{rest.rpartition('@')[2]}"
+    scheme, mark, _ = url.partition("://")
+    return f"{scheme}://***" if mark else "***"

@@ -47,7 +47,7 @@ class OnBackendLoss(StrEnum):
     LOCAL = "local"
     """Go on with the last known state, and with what this process counts itself."""
     PAUSE = "pause"
-    """Reject every call: for work that must not run blind."""
+    """Reject every call, for work that must not run blind."""
 
     @classmethod
     def parse(cls, key: str, value: object) -> OnBackendLoss:
