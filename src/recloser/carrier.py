@@ -9,7 +9,6 @@ import logging
 import math
 import random
 import threading
-from collections import deque
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
@@ -19,10 +18,11 @@ from recloser.backends import Delivery, Remote
 from recloser.backends.memory import MemoryBackend
 from recloser.connection import Connection
 from recloser.core import machine
-from recloser.core.events import EventKind
+from recloser.core.events import EventKind, scrub
 from recloser.core.machine import UNKNOWN, State
 from recloser.core.window import NOTHING
 from recloser.errors import BackendError, ConfigurationError
+from recloser.listening import Listening
 from recloser.local import Local
 from recloser.locks import Section
 from recloser.pace import Pace
@@ -44,8 +44,6 @@ _log = logging.getLogger("recloser")
 
 _PARCELS = 100
 """So many circuits go into one exchange at the most."""
-_LISTEN_AGAIN = 0.5
-"""Seconds between two tries to subscribe."""
 
 
 class _Flight(NamedTuple):
@@ -90,11 +88,12 @@ class Carrier:
         self._turning = threading.Lock()
         self._books = Section()
         self._flight: _Flight | None = None
-        self._pushes: deque[tuple[str, Record | None, float]] = deque()
-        self._listen_at = -math.inf
-        self._deaf = True
+        self._listening = Listening(backend, clock)
         self._verified = False
-        self.unsubscribe = backend.subscribe(self._pushed)
+
+    def close(self) -> None:
+        """Hears nothing any more."""
+        self._listening.end()
 
     # -- what calls ask ------------------------------------------------------------------------------------------------
 
@@ -150,7 +149,7 @@ class Carrier:
             self._decide_alone()
             self._tell_untold()
             due = self._due()
-        self._desk.listeners.tell()
+        self._desk.tell()
         return due
 
     def last_turn(self) -> None:
@@ -166,7 +165,7 @@ class Carrier:
                     # Those of which the first word has only come now.
                     self._look_at_all([each for each in everything if each.ledger])
             self._tell_untold()
-        self._desk.listeners.tell()
+        self._desk.tell()
 
     def operate(self, replica: Replica, choose: Callable[[Facts], Step | None]) -> Facts:
         """Makes the transition that ``choose`` finds in the facts.
@@ -187,7 +186,7 @@ class Carrier:
                     account.alone.yield_to(account.facts(self._clock.now()))
                     self._local.apply(account)
         finally:
-            self._desk.listeners.tell()
+            self._desk.tell()
         return facts
 
     def check(self) -> None:
@@ -212,7 +211,7 @@ class Carrier:
             with suppress(BackendError):  # the connection says so
                 if not self.connection.lost:
                     self._look_at_all(everything)
-        self._desk.listeners.tell()
+        self._desk.tell()
 
     def _look_at_all(self, accounts: list[Account]) -> None:
         for first in range(0, len(accounts), _PARCELS):
@@ -248,7 +247,8 @@ class Carrier:
                     account.due = -math.inf
             waiting = [each for each in self.accounts.values() if each.is_due(now)]
             waiting.sort(key=lambda each: not each.urgent)
-            return self._packed(waiting[:_PARCELS]) if waiting else None
+            # Without a circuit it still asks once whether anybody is there.
+            return self._packed(waiting[:_PARCELS]) if waiting or not self._verified else None
 
     def _packed(self, accounts: Iterable[Account]) -> _Flight:
         now, flight = self._clock.now(), _Flight(self._desk.sequence(), [], [], [])
@@ -278,6 +278,9 @@ class Carrier:
             return
         except BackendError as error:
             self._lose(str(error))
+            return
+        except Exception as error:  # noqa: BLE001 - a backend of somebody else's must not stop what is done without it
+            self._lose(f"the backend raised {type(error).__name__}: {scrub(str(error))}")
             return
         self._flight, self.wrong = None, None
         self._pace.processes = self.connection.processes = reply.processes
@@ -391,10 +394,7 @@ class Carrier:
 
     def _regain(self) -> None:
         if self.connection.works():
-            self._listen_at = -math.inf
-            if isinstance(self.backend, Remote):
-                # It may lead to a server that is not asked any more.
-                self.backend.deaf()
+            self._listening.anew()
             self._ask_about_all()
             self._pace.hurry()
 
@@ -405,32 +405,18 @@ class Carrier:
 
     def _listen(self) -> None:
         """Takes in what others have changed."""
-        now = self._clock.now()
-        if isinstance(self.backend, Remote) and now >= self._listen_at:
-            try:
-                fresh = self.backend.pump()
-            except BackendError as error:
-                # One that breaks is replaced at once, one that cannot be made after a while.
-                self._listen_at = now + (_LISTEN_AGAIN if self._deaf else 0.0)
-                self._deaf = True
-                _log.debug("transitions of others come with the next exchange: %s", error)
-            else:
-                self._deaf = False
-                if fresh:
-                    # What was said before was missed.
-                    self._ask_about_all()
-        while self._pushes:
-            name, record, at = self._pushes.popleft()
+        if self._listening.pump():
+            self._ask_about_all()
+        for name, record, at in self._listening.news():
             with self._books:
-                known = self.accounts.get(name)
-                if known and record is None:
-                    known.is_wanted()
-                elif known and record and known.fleet is not None and record.generation > known.fleet.record.generation:
-                    self._learn(known, record, at)
-                    self._local.apply(known)
-
-    def _pushed(self, circuit: str, record: Record | None, now: float) -> None:
-        self._pushes.append((circuit, record, now))
+                account = self.accounts.get(name)
+                if account is None or account.fleet is None:
+                    continue
+                if record is None:
+                    account.is_wanted()
+                elif record.generation > account.fleet.record.generation:
+                    self._learn(account, record, at)
+                    self._local.apply(account)
 
     def _tell_untold(self) -> None:
         """Appends what was decided here to the log of the fleet."""
@@ -446,11 +432,11 @@ class Carrier:
 
     def _due(self) -> float:
         with self._books:
-            if not self.accounts:
+            now, accounts = self._clock.now(), self.accounts.values()
+            urgent = any(each.urgent for each in accounts)
+            soonest = min((min(each.due, each.next_ask(now)) for each in accounts), default=math.inf)
+            if not accounts and self._verified:
                 return math.inf
-            now = self._clock.now()
-            urgent = any(each.urgent for each in self.accounts.values())
-            soonest = min(min(each.due, each.next_ask(now)) for each in self.accounts.values())
         if self.connection.lost:
             return min(soonest, self._pace.not_before(now))
         return self._pace.not_before(now if urgent or self._flight else min(soonest, self._pace.tick_at))
@@ -466,7 +452,7 @@ class Carrier:
         self._books.renew()
         self._desk.renew()
         self._flight = None
-        self._pushes.clear()
+        self._listening.renew()
         self._local.untold.clear()
         for account in self.accounts.values():
             account.renew()

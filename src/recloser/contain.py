@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from recloser.forks import renew_after_fork
@@ -97,6 +99,14 @@ class Listeners(Generic[_T]):
             finally:
                 # KeyboardInterrupt goes to whoever called; telling goes on with the next thing.
                 self._telling = False
+
+    def tell_elsewhere(self) -> None:
+        """The same on another thread, for who has no time to wait for listeners."""
+        if self._waiting and self._listeners and not self._telling:
+            with suppress(RuntimeError):  # the interpreter ends, and nobody listens any more
+                threading.Thread(target=self.tell, name="recloser-listeners", daemon=True).start()
+        elif not self._listeners:
+            self._waiting.clear()
 
     def renew(self) -> None:
         """After a fork, in the child: whoever was telling does not exist there."""

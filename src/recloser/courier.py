@@ -127,15 +127,22 @@ class Desk:
         clock: the process's time.
         listeners: told of every event that this process brought about, never under a lock.
         affects: the names of what is built on a circuit.
+
+    Attributes:
+        sender: under which name this process talks to the backend.
+        listeners: who is told of events.
+        tell: has them told of what was put.
     """
 
     sender: str
     listeners: Listeners[Event]
+    tell: Callable[[], None]
 
     def __init__(self, clock: Clock, listeners: Listeners[Event], affects: Callable[[str], tuple[str, ...]]) -> None:
         self._clock = clock
         self.affects = affects
         self.listeners = listeners
+        self.tell = listeners.tell
         self.renew()
 
     def renew(self) -> None:

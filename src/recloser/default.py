@@ -96,9 +96,10 @@ class DefaultRecloser(Recloser):
         """
         if (backend, namespace, mode) == (None, None, None):
             return self
-        self._settings = Settings.layered(backend, namespace, mode)
-        engine = Engine(self._settings, SystemClock(), self._written, self._listeners)
+        settings = Settings.layered(backend, namespace, mode)
+        engine = Engine(settings, SystemClock(), self._written, self._listeners)
         engine.check()
+        self._settings = settings
         if self._beneath:
             # A test has the engine now; this one is for afterwards.
             before, self._beneath[0] = self._beneath[0], engine

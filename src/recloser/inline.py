@@ -113,7 +113,7 @@ class InlineCourier:
                 facts = alone.beside(facts, partial(self._tell, replica))
             replica.apply(facts, self.unix(facts, facts.record.since), force=alone is not None)
             self._agenda.put(replica.name, replica.until)
-        self._desk.listeners.tell()
+        self._desk.tell()
         return facts
 
     def _stand_in(self, replica: Replica) -> StandIn | None:
@@ -159,7 +159,7 @@ class InlineCourier:
         event = self._desk.event(replica, facts, kind, facts.record, facts.record, reason=reason)
         self.backend.append(event)
         self._desk.listeners.put(event)
-        self._desk.listeners.tell()
+        self._desk.tell()
 
     def ready(self, timeout: float) -> bool:  # noqa: ARG002 - it answers at once
         """It is."""

@@ -52,12 +52,15 @@ class RemoteCourier:
         self.connection = self.carrier.connection
         self.asleep = True
         self.unix = desk.unix
+        # What listens may take its time, and the thread has none.
+        desk.tell = desk.listeners.tell_elsewhere
         self._clock = clock
         self._desk = desk
         self._bell: Bell | None = None
         self._rung = False
         self._leaving = False
         self._thread: threading.Thread | None = None
+        self._start_again = -math.inf
         self._starting = threading.Lock()
         renew_after_fork(self)
 
@@ -114,7 +117,7 @@ class RemoteCourier:
         """Puts an event that no transition brought into the log, and tells of it."""
         self.carrier.report(replica, kind, reason)
         self.wake(replica)
-        self._desk.listeners.tell()
+        self._desk.tell()
 
     # -- what operators ask --------------------------------------------------------------------------------------------
 
@@ -171,12 +174,21 @@ class RemoteCourier:
         with self._starting:
             if not self.asleep or self._leaving:
                 return
-            if self._bell is None:
-                self._bell = Bell()
-            self._thread = threading.Thread(target=self._work, name="recloser-courier", daemon=True)
-            self.asleep = False
-            self._thread.start()
-            deliver_at_exit(self)
+            if self._clock.now() < self._start_again:
+                return
+            try:
+                self._bell = self._bell or Bell()
+                self._thread = threading.Thread(target=self._work, name="recloser-courier", daemon=True)
+                self.asleep = False
+                self._thread.start()
+            except (OSError, RuntimeError) as error:  # no descriptor or thread is to be had, or the interpreter ends
+                self.asleep, self._thread = True, None
+                if self._start_again == -math.inf:
+                    _log.warning("the courier cannot start, and calls go on without it: %s", error)
+                self._start_again = self._clock.now() + 1.0
+            else:
+                self._start_again = -math.inf
+                deliver_at_exit(self)
 
     def _work(self) -> None:
         bell, clock = self._bell, self._clock
@@ -232,7 +244,7 @@ class RemoteCourier:
         """Delivers what is left, within half a second, and stops working."""
         self.leave()
         self.left(LAST_WORDS)
-        self.carrier.unsubscribe()
+        self.carrier.close()
         if self._bell is not None and (self._thread is None or not self._thread.is_alive()):
             self._bell.close()
 

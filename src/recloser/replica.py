@@ -137,9 +137,9 @@ class Replica:
         """Says that a call is there to whoever has to begin working; calls that follow take the shortest way again."""
         if self._courier.asleep:
             self._courier.attend(self)
-        with self._lock:
-            if not self.covered and self.mode is not Mode.OFF:
-                self.permit = self._closed
+        if not self.covered:
+            with self._lock:
+                self._show_permit()
 
     def _admit(self) -> tuple[Permit | None, PausedError | None]:
         """A permit, or why not; neither when the circuit moved on in between."""
@@ -356,6 +356,9 @@ class Replica:
         closed = record.state is State.CLOSED
         self._shut = record.state in (State.OPEN, State.PAUSED) and self.mode is Mode.ENFORCE
         self._closed = Permit(self, record.generation, self._clock, self.policy) if closed else None
+        self._show_permit()
+
+    def _show_permit(self) -> None:
         self.permit = PASS if self.mode is Mode.OFF else None if self.covered else self._closed
 
     def renew(self) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from recloser import Recloser
 from recloser.backends.memory import MemoryBackend
+from recloser.contain import Listeners
 from recloser.errors import BackendError
 from recloser.remote import RemoteCourier
 from recloser.testing import ManualClock
@@ -29,6 +30,7 @@ __all__ = ["Fleet", "Process", "Wire", "no_threads"]
 def no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     """Couriers are there, and take a turn only when they are told to."""
     monkeypatch.setattr(RemoteCourier, "_start", lambda self: setattr(self, "asleep", False))
+    monkeypatch.setattr(Listeners, "tell_elsewhere", Listeners.tell)
 
 
 class Wire:
