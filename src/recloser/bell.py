@@ -29,12 +29,13 @@ class Bell:
             poll = select.poll()
             for each in wanted:
                 poll.register(each, select.POLLIN)
-            poll.poll(None if math.isinf(seconds) else math.ceil(max(0.0, seconds) * 1000))
+            ready = [fd for fd, _ in poll.poll(None if math.isinf(seconds) else math.ceil(max(0.0, seconds) * 1000))]
         else:  # Windows, where select() takes sockets of any number
-            select.select(wanted, [], [], None if math.isinf(seconds) else max(0.0, seconds))
-        with suppress(BlockingIOError):
-            while self._ear.recv(64):
-                pass
+            ready = select.select(wanted, [], [], None if math.isinf(seconds) else max(0.0, seconds))[0]
+        if wanted[0] in ready:
+            # In a busy process each look at a socket may wait for its turn with the interpreter: no look in vain.
+            with suppress(BlockingIOError):
+                self._ear.recv(4096)
 
     def renew(self) -> None:
         """After a fork, in the child: rings of its own, which the parent does not hear."""

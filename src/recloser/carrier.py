@@ -139,12 +139,14 @@ class Carrier:
     def turn(self) -> float:
         """Does what is due; returns when the next turn is, on the process's clock."""
         with self._turning:
+            if self._listening.is_open and not self.connection.lost:
+                self._listen()
             flight = None
             if self._pace.free(self._clock.now()):
                 flight = self._flight or self._composed()
             if flight is not None:
                 self._carry(flight)
-            if not self.connection.lost:
+            if not self._listening.is_open and not self.connection.lost:
                 self._listen()
             self._decide_alone()
             self._tell_untold()

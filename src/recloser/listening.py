@@ -44,6 +44,11 @@ class Listening:
         self._deaf = True
         self.end = backend.subscribe(lambda *news: self._news.append(news))
 
+    @property
+    def is_open(self) -> bool:
+        """Whether listening waits for nothing, not even for a connection."""
+        return not isinstance(self._backend, Remote) or self._backend.fileno() is not None
+
     def pump(self) -> bool:
         """Takes in what has arrived; whether the subscription is new, so that what was said before was missed."""
         now = self._clock.now()

@@ -53,6 +53,7 @@ class Ear:
         self._verb = "SSUBSCRIBE" if sharded else "SUBSCRIBE"
         self._line: Line | None = None
         self._reader = _Reader()
+        self._short = False
         self._lost = ""
 
     def open(self) -> None:
@@ -155,15 +156,19 @@ class Ear:
         wire = line.socket
         if wire is None:
             return line.speech.says("is not listened to any more")
+        encrypted = isinstance(wire, ssl.SSLSocket)
         with suppress(*_NOT_NOW):
             while (trouble := self._received(line, wire)) is None:
-                pass
+                # In a busy process each look at a socket may wait for its turn with the interpreter: none in vain.
+                if not encrypted and self._short:
+                    break
             return trouble
         return None
 
     def _received(self, line: Line, wire: Any) -> Trouble | None:
         try:
             chunk = wire.recv(_CHUNK)
+            self._short = len(chunk) < _CHUNK
         except _NOT_NOW:
             raise
         except OSError as error:
