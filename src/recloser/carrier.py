@@ -73,6 +73,7 @@ class Carrier:
     accounts: dict[str, Account]
     connection: Connection
     wrong: ConfigurationError | None
+    word: threading.Condition
 
     def __init__(self, backend: Backend, clock: Clock, desk: Desk) -> None:
         self.backend = backend

@@ -54,7 +54,6 @@ class InlineCourier:
         self.connection = _Steady()
         self._clock = clock
         self._desk = desk
-        self.unix = desk.unix
         self._lock = Section()
         self._replicas: dict[str, Replica] = {}
         self._memory = MemoryBackend(clock=clock)
@@ -152,6 +151,10 @@ class InlineCourier:
         delivery = Delivery(-1, self._clock.now(), NOTHING, gives_back=seat)
         with self._lock:
             self._exchange(replica, self._desk.sequence(), (delivery,))
+
+    def unix(self, facts: Facts, moment: float) -> float:
+        """``moment``, of the time that ``facts.now`` belongs to, as Unix time."""
+        return self._desk.unix(facts, moment)
 
     def report(self, replica: Replica, kind: EventKind, reason: str) -> None:
         """Puts an event that no transition brought into the log, and tells of it."""

@@ -11,7 +11,7 @@ from recloser.backends import Remote
 from recloser.errors import BackendError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from recloser.backends import Backend
     from recloser.clock import Clock
@@ -34,7 +34,12 @@ class Listening:
     Args:
         backend: what is listened to; one that is no :class:`~recloser.backends.Remote` tells on a thread of its own.
         clock: the process's time.
+
+    Attributes:
+        end: ends it for good.
     """
+
+    end: Callable[[], None]
 
     def __init__(self, backend: Backend, clock: Clock) -> None:
         self._backend = backend

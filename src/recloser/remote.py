@@ -45,13 +45,13 @@ class RemoteCourier:
     backend: Backend
     connection: Connection
     asleep: bool
+    carrier: Carrier
 
     def __init__(self, backend: Backend, clock: Clock, desk: Desk) -> None:
         self.backend = backend
         self.carrier = Carrier(backend, clock, desk)
         self.connection = self.carrier.connection
         self.asleep = True
-        self.unix = desk.unix
         # What listens may take its time, and the thread has none.
         desk.tell = desk.listeners.tell_elsewhere
         self._clock = clock
@@ -112,6 +112,10 @@ class RemoteCourier:
         """Ends a lease that was not used."""
         replica.note(Delivery(UNKNOWN, self._clock.now(), NOTHING, gives_back=seat))
         self.wake(replica)
+
+    def unix(self, facts: Facts, moment: float) -> float:
+        """``moment``, of the time that ``facts.now`` belongs to, as Unix time."""
+        return self._desk.unix(facts, moment)
 
     def report(self, replica: Replica, kind: EventKind, reason: str) -> None:
         """Puts an event that no transition brought into the log, and tells of it."""

@@ -49,7 +49,8 @@ class RedisBackend:
         now: for tests, the server's time in seconds; its own clock by default.
     """
 
-    inline = False
+    namespace: str
+    inline: bool = False
 
     def __init__(self, link: RedisLink, *, namespace: str = "recloser", now: Callable[[], float] | None = None) -> None:
         self.namespace = check_name("namespace", namespace)

@@ -122,6 +122,8 @@ class Speech:
 
     __slots__ = ("_secrets", "_timeout", "where")
 
+    where: str
+
     def __init__(self, where: str, timeout: float, secrets: tuple[str, ...] = ()) -> None:
         self.where = where
         self._timeout = timeout
@@ -227,6 +229,9 @@ class Line:
 
     __slots__ = ("_dial", "epoch", "place", "speech", "wire")
 
+    wire: Wire
+    place: Place | None
+    speech: Speech
     epoch: int
 
     def __init__(self, dial: Dial, wire: Wire, place: Place | None, speech: Speech) -> None:
