@@ -391,12 +391,15 @@ class Carrier:
         # Whoever answers next may be another server.
         self._verified = False
         if self.connection.breaks(because):
+            self._desk.listeners.put(self._desk.about_all(EventKind.BACKEND_LOST, because))
             with self._books:
                 for account in self.accounts.values():
                     account.stirred = True
 
     def _regain(self) -> None:
+        because = self.connection.lost_because
         if self.connection.works():
+            self._desk.listeners.put(self._desk.about_all(EventKind.BACKEND_BACK, f"lost before: {because}"))
             self._listening.anew()
             self._ask_about_all()
             self._pace.hurry()

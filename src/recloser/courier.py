@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Protocol
 from recloser.backends import Seat
 from recloser.core import machine
 from recloser.core.events import Event
+from recloser.core.machine import RECLOSER
+from recloser.core.window import NOTHING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -166,6 +168,11 @@ class Desk:
     def step(self, replica: Replica, facts: Facts, step: Step, *, local: bool = False) -> Event:
         """The event that tells of a transition."""
         return self.event(replica, facts, step.event, step.record, step.previous, local=local)
+
+    def about_all(self, kind: EventKind, reason: str) -> Event:
+        """An event that concerns this process and its backend, and no circuit alone."""
+        now, closed = self._clock.time(), machine.State.CLOSED
+        return Event(kind, "*", closed, closed, 0, now, None, reason, RECLOSER, NOTHING, "", local=True)
 
     def event(  # noqa: PLR0913 - an event is its facts
         self,

@@ -209,13 +209,15 @@ def test_a_process_alone_goes_on_with_the_last_known_state_and_its_own_window() 
     process.turn()
     assert circuit.state is State.CLOSED
     assert [(str(each.kind), each.local) for each in process.told] == [
-        ("tripped", True), ("probing", True), ("resumed", True),
+        ("backend lost", True), ("tripped", True), ("probing", True), ("resumed", True),
     ]  # fmt: skip
     process.wire.down = False
     fleet.clock.advance(3)
     fleet.settle()
     assert kinds(fleet) == ["tripped", "probing", "resumed"]
     assert process.toolkit.status().lost_since is None
+    last = process.told[-1]
+    assert (last.kind, last.circuit, last.reason) == ("backend back", "*", "lost before: the server does not answer")
 
 
 def test_a_pause_that_a_process_made_alone_becomes_the_fleets() -> None:

@@ -62,7 +62,7 @@ class TwoProcessesOnRedis(OneProcessOnRedis):
     size = 2
 
 
-EFFORT = settings(max_examples=25, stateful_step_count=STEPS)
+EFFORT = settings(max_examples=60, stateful_step_count=STEPS)
 
 TestOneProcessOnRedis = OneProcessOnRedis.TestCase
 TestOneProcessOnRedis.settings = EFFORT

@@ -52,6 +52,10 @@ class EventKind(StrEnum):
     RESUMED_BY_HAND = "resumed by hand"
     RESTORED = "restored"
     """The backend had lost the circuit's state, and a process that knew it put it back."""
+    BACKEND_LOST = "backend lost"
+    """The backend does not answer this process any more; it is told here, where alone it can be."""
+    BACKEND_BACK = "backend back"
+    """It answers again."""
     STALLED = "stalled"
     """This process stood still while a deadline passed; nothing changed, and nothing was blamed on the provider."""
 
@@ -124,7 +128,7 @@ class Event:
 
     Attributes:
         kind: what happened.
-        circuit: to which circuit.
+        circuit: to which circuit; ``"*"`` for what concerns all of them.
         state: its state afterwards.
         previous: its state before.
         generation: the number of this state; it only grows. A state of one process alone has a negative one.
