@@ -318,6 +318,14 @@ class BackendContract:
         clock.advance(width + self.drift)
         assert sender.says().window == NOTHING
 
+    def test_no_outcome_leaves_late(self, sender: Sender, clock: MovableClock) -> None:
+        """What is gathered with later outcomes leaves with the first of them."""
+        sender.says(sender.happened())
+        clock.advance(0.8 * WINDOW / BUCKETS)
+        sender.says(sender.happened())
+        clock.advance(WINDOW - 0.8 * WINDOW / BUCKETS + self.drift)
+        assert sender.says().window.failures <= 1
+
     def test_the_furthest_retry_after_is_kept_with_its_outcome(self, sender: Sender, clock: MovableClock) -> None:
         """Retry-After counts from when it was asked, in the backend's own time, and leaves with the failure."""
         facts = sender.says(sender.happened(ago=20.0, retry_after=500.0), sender.happened(retry_after=30.0))

@@ -12,9 +12,10 @@ import pytest
 
 from recloser.backends.redis import RedisBackend
 from recloser.backends.redis_link import RedisLink
+from recloser.core.machine import Record, State
 from recloser.errors import BackendError
 from recloser.testing import ManualClock
-from tests.contract.backend_contract import BackendContract, Bench
+from tests.contract.backend_contract import NAME, BackendContract, Bench, Sender, event
 from tests.servers.redis_server import RedisServer
 
 if TYPE_CHECKING:
@@ -49,6 +50,17 @@ class TestRedisBackend(BackendContract):
         yield Bench(clock, make)
         for each in made:
             each.close()
+
+    def test_a_swap_whose_answer_was_lost_is_answered_like_the_first(
+        self, backend: RedisBackend, sender: Sender, bench: Bench
+    ) -> None:
+        """Who tries once more is told that it was made; who tries the same from elsewhere is told that it was not."""
+        sender.says()
+        record = Record(generation=7, state=State.OPEN, since=1000.0, until=1060.0)
+        assert [backend.swap(NAME, 0, record, event(7), clear=False) for _ in range(2)] == [True, True]
+        assert len(backend.events(10)) == 1
+        elsewhere = RedisBackend(backend._link, namespace=backend._root[len("recloser:{") : -2], now=bench.clock.now)
+        assert not elsewhere.swap(NAME, 0, record, event(7), clear=False)
 
 
 class Pumped:
