@@ -29,9 +29,9 @@ class Bell:
             poll = select.poll()
             for each in wanted:
                 poll.register(each, select.POLLIN)
-            ready = [fd for fd, _ in poll.poll(None if math.isinf(seconds) else math.ceil(max(0.0, seconds) * 1000))]
+            ready = [fd for fd, _ in poll.poll(None if seconds == math.inf else math.ceil(max(0.0, seconds) * 1000))]
         else:  # Windows, where select() takes sockets of any number
-            ready = select.select(wanted, [], [], None if math.isinf(seconds) else max(0.0, seconds))[0]
+            ready = select.select(wanted, [], [], None if seconds == math.inf else max(0.0, seconds))[0]
         if wanted[0] in ready:
             # In a busy process each look at a socket may wait for its turn with the interpreter: no look in vain.
             with suppress(BlockingIOError):
