@@ -135,6 +135,11 @@ class Account:
         if any(each.counts.calls or each.counts.rejected for each in deliveries):
             self._busy = now
 
+    @property
+    def is_told(self) -> bool:
+        """Whether calls see what the fleet said, or that it cannot say anything."""
+        return bool(self.trouble) or (self.fleet is not None and self._shown.record.generation != UNKNOWN)
+
     def show(self, facts: Facts, now: float) -> None:
         """Remembers what calls are shown. Permits belong to one generation."""
         if facts.record.generation != self._shown.record.generation:
@@ -238,6 +243,8 @@ class Account:
                 if fresh:
                     stock.append(held)
                     self._refusals[pool] = 0
+                    # One is enough to have in advance; the next is asked for when a call has missed it.
+                    self._foreseen.discard(pool)
                 if lease.wanted and now - self._missed[pool] > _HELD and self._taken_back(stock, held):
                     back.append(held.seat)
             elif fresh:

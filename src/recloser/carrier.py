@@ -125,7 +125,7 @@ class Carrier:
     def heard(self) -> bool:
         """Whether the backend has said something about every circuit."""
         with self._books:
-            every = all(each.fleet is not None or each.trouble for each in self.accounts.values())
+            every = all(each.is_told for each in self.accounts.values())
         return self._verified and every and not self.connection.lost
 
     def report(self, replica: Replica, kind: EventKind, reason: str) -> None:
@@ -281,6 +281,11 @@ class Carrier:
             return
         except BackendError as error:
             self._lose(str(error))
+            return
+        except (TypeError, ValueError, ArithmeticError):
+            # What cannot be sent today cannot be sent tomorrow, and must not keep back what comes after it.
+            _log.exception("what was counted cannot be told the backend, and is dropped")
+            self._flight = None
             return
         except Exception as error:  # noqa: BLE001 - a backend of somebody else's must not stop what is done without it
             self._lose(f"the backend raised {type(error).__name__}: {scrub(str(error))}")

@@ -23,6 +23,8 @@ _log = logging.getLogger("recloser")
 
 _AGAIN = 0.5
 """Seconds between two tries to subscribe."""
+_SAID = 4
+"""After so many tries in a row, in which the backend answers otherwise, it is worth a line in the log."""
 
 News = tuple[str, "Record | None", float]
 """A circuit, its new record, and the backend's time then; without a record, somebody wants a permit of it."""
@@ -46,7 +48,7 @@ class Listening:
         self._clock = clock
         self._news: deque[News] = deque()
         self._again_at = -math.inf
-        self._deaf = True
+        self._failed = 0
         self.end = backend.subscribe(lambda *news: self._news.append(news))
 
     @property
@@ -63,11 +65,12 @@ class Listening:
             fresh = self._backend.pump()
         except BackendError as error:
             # One that breaks is replaced at once, one that cannot be made after a while.
-            self._again_at = now + (_AGAIN if self._deaf else 0.0)
-            self._deaf = True
-            _log.debug("transitions of others come with the next exchange: %s", error)
+            self._again_at = now + (_AGAIN if self._failed else 0.0)
+            self._failed += 1
+            if self._failed == _SAID:
+                _log.warning("transitions of others come late, with the next exchange: %s", error)
             return False
-        self._deaf = False
+        self._failed = 0
         return fresh
 
     def news(self) -> Iterator[News]:
@@ -77,6 +80,7 @@ class Listening:
 
     def anew(self) -> None:
         """The subscription may lead to a server that is not asked any more."""
+        self._failed = 0
         self._again_at = -math.inf
         if isinstance(self._backend, Remote):
             self._backend.deaf()

@@ -14,7 +14,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from recloser.backends import Delivery, Seat
-from recloser.core.events import ErrorSample, EventKind
+from recloser.core.events import ErrorSample, EventKind, writable
 from recloser.core.machine import UNKNOWN, Facts, Record, State, counted, success_may_trip
 from recloser.core.policy import Mode
 from recloser.core.window import BUCKETS, Counts
@@ -39,6 +39,9 @@ _log = logging.getLogger("recloser")
 
 _SOON = 0.001
 """A circuit whose time has come, but for the word of the fleet, is asked again after this many seconds at the least."""
+
+_YEARS = 3e8
+"""No provider asks to be left alone for longer, in seconds; only what is no number of seconds at all does."""
 
 _FORMER = 7
 """So many changes of policy within one generation lose nothing."""
@@ -272,7 +275,8 @@ class Replica:
         counts = counted(self.policy, outcome, probe=seat is not None)
         if counts.failures:
             errors = (ErrorSample.of("failure" if error is None else error, outcome, now),)
-            self._notes.append(Delivery(generation, now, counts, outcome.retry_after, errors, once, seat))
+            asked, key = _sensible(outcome.retry_after), None if once is None else writable(once)
+            self._notes.append(Delivery(generation, now, counts, asked, errors, key, seat))
         else:
             self._notes.append(Delivery(generation, now, counts, gives_back=seat))
         self._courier.wake(self, urgent=bool(counts.calls or seat))
@@ -368,3 +372,8 @@ class Replica:
         self._notes.clear()
         # The next call says that it is there.
         self.permit = PASS if self.mode is Mode.OFF else None
+
+
+def _sensible(asked: float | None) -> float | None:
+    """Seconds that a provider asked for; a user's rule may say anything."""
+    return None if asked is None or math.isnan(asked) else min(max(asked, 0.0), _YEARS)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from recloser.core.outcome import Outcome
     from recloser.core.window import Counts
 
-__all__ = ["DISTINCT_ERRORS", "ErrorSample", "Event", "EventKind", "merge_samples", "scrub"]
+__all__ = ["DISTINCT_ERRORS", "ErrorSample", "Event", "EventKind", "merge_samples", "scrub", "writable"]
 
 DISTINCT_ERRORS = 5
 """How many distinct errors are kept for each circuit."""
@@ -94,7 +94,12 @@ class ErrorSample:
 
 def scrub(text: str) -> str:
     """``text`` on one line, truncated, with what looks like a token, a key or a phone number taken out."""
-    return _scrubbed(text[:_TEXT_READ])
+    return _scrubbed(writable(text[:_TEXT_READ]))
+
+
+def writable(text: str) -> str:
+    """``text`` without what cannot be written anywhere: halves of surrogate pairs."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 @lru_cache(maxsize=64)
