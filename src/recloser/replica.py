@@ -210,6 +210,8 @@ class Replica:
 
     def current(self) -> Record:
         """The record as it is now: a circuit whose time has come moves on before anybody reads it."""
+        if self._courier.asleep:
+            self._courier.attend(self)
         if self.now() >= self.until:
             self._courier.run(self)
         return self.record
@@ -370,6 +372,9 @@ class Replica:
         self._lock.renew()
         self._sweep()
         self._notes.clear()
+        # A thread of the parent's may have been about to let calls see another state: all of it is taken over anew.
+        self.until = -math.inf
+        self._renew_permit()
         # The next call says that it is there.
         self.permit = PASS if self.mode is Mode.OFF else None
 
