@@ -308,8 +308,11 @@ class Carrier:
     def _settle(self, account: Account, parcel: Parcel, asked: list[Asked], answer: Answer, sent: float) -> None:
         with self._books:
             now = self._clock.now()
-            troubled = account.trouble
+            troubled, first = account.trouble, account.fleet is None
             known = account.hears(answer, parcel, now)
+            if first and account.urgent:
+                # What had to wait for the first word has waited long enough.
+                self._pace.hurry()
             if answer.found is not None and known:
                 back = account.leased(asked, answer.leases, sent, now)
                 self._gives_back(account, back)
