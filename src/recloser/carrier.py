@@ -181,6 +181,8 @@ class Carrier:
             with self._turning:
                 while True:
                     self._look_at([account])
+                    if account.trouble:
+                        raise BackendError(account.trouble)
                     facts = account.facts(self._clock.now())
                     step = choose(facts)
                     if step is None or self._swap(account, facts, step):
@@ -234,9 +236,6 @@ class Carrier:
             self._carry(flight)
         if self._flight is not None:
             raise BackendError(self.connection.lost_because)
-        for account in accounts:
-            if account.trouble:
-                raise BackendError(account.trouble)
 
     # -- carrying ------------------------------------------------------------------------------------------------------
 
@@ -267,7 +266,13 @@ class Carrier:
     def _carry(self, flight: _Flight) -> None:
         """Sends an exchange and settles the answer; what is not answered stays on its way."""
         self._flight = flight
-        began = self._clock.now()
+        try:
+            self._send(flight, self._clock.now())
+        finally:
+            with self.word:
+                self.word.notify_all()
+
+    def _send(self, flight: _Flight, began: float) -> None:
         try:
             if not self._verified and isinstance(self.backend, Remote):
                 self.backend.verify()
@@ -302,8 +307,6 @@ class Carrier:
         except BackendError as error:
             # A swap was not answered; whether it was made is seen when the backend is back.
             self._lose(str(error))
-        with self.word:
-            self.word.notify_all()
 
     def _settle(self, account: Account, parcel: Parcel, asked: list[Asked], answer: Answer, sent: float) -> None:
         with self._books:
@@ -316,8 +319,9 @@ class Carrier:
             if answer.found is not None and known:
                 back = account.leased(asked, answer.leases, sent, now)
                 self._gives_back(account, back)
-            if account.trouble and not troubled:
-                _log.warning("%s: %s; it goes on by itself", account.replica.name, account.trouble)
+            if bool(account.trouble) is not bool(troubled):
+                said = f"{account.trouble}; it goes on by itself" if account.trouble else "its keys can be used again"
+                _log.warning("%s: %s", account.replica.name, said)
             won = account.confirmed()
         if won is not None:
             self._desk.listeners.put(won)

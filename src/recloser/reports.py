@@ -113,6 +113,7 @@ class Explanation:
         policy: the policy in force.
         threshold: its rules in words.
         errors: the last distinct errors, the latest last.
+        processes: how many processes saw failures or slow calls in the window.
         affects: the fallbacks and requirements built on it.
         next: what happens next, and when.
     """
@@ -121,6 +122,7 @@ class Explanation:
     policy: Policy
     threshold: str
     errors: tuple[ErrorSample, ...]
+    processes: int
     affects: tuple[str, ...]
     next: str
 
@@ -128,16 +130,18 @@ class Explanation:
     def of(cls, replica: Replica, affects: tuple[str, ...], now: float) -> Explanation:
         """The explanation of what ``replica`` knows at ``now``, Unix time."""
         shot, (facts, *_), policy = Snapshot.of(replica), replica.view(), replica.policy
-        return cls(shot, policy, threshold(policy), facts.errors, affects, _next(shot, policy, now))
+        what_next = _next(shot, policy, now)
+        return cls(shot, policy, threshold(policy), facts.errors, facts.reporters, affects, what_next)
 
     def __str__(self) -> str:
         shot = self.snapshot
+        seen_by = f", seen by {self.processes} processes" if self.processes > 1 else ""
         lines = [
             f"{shot.name} is {shot.state.name}" + (f" by {shot.by}: {shot.reason}" if shot.reason else ""),
             f"  trips at: {self.threshold}",
             (
                 f"  in the window: {_number(shot.calls, 'call')}, {_number(shot.failures, 'failure')}, "
-                f"{shot.slow} slow, {shot.ignored} ignored, {shot.rejected} rejected"
+                f"{shot.slow} slow, {shot.ignored} ignored, {shot.rejected} rejected{seen_by}"
             ),
             *(f"  seen {each.count}x: {each.label} ({each.kind}) {each.message}".rstrip() for each in self.errors),
             f"  next: {self.next}",

@@ -60,7 +60,9 @@ def test_two_toolkits_trip_together(make: Callable[..., Recloser]) -> None:
         failing(other)
     until(lambda: {each.state for each in circuits} == {State.OPEN}, "both are open")
     assert [event.kind for event in one.events()] == ["tripped"]
-    assert "4 failures in 5m, last: down" in str(other.explain("tts"))
+    told = str(other.explain("tts"))
+    assert "4 failures in 5m, last: down" in told
+    assert "0 rejected, seen by 2 processes" in told
     with pytest.raises(PausedError, match="4 failures in 5m, last: down"):
         circuits[1].check()
 
