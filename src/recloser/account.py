@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from recloser.backends import Ask, Parcel, Seat
 from recloser.core.machine import UNKNOWN, Facts, Record, State, after
-from recloser.ledger import Ledger, total
+from recloser.ledger import Ledger, merged, total
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -130,7 +130,9 @@ class Account:
             # Calls that began before the first word came are calls of the state that it told of.
             first = self._first
             deliveries = tuple(replace(d, generation=first) if d.generation == UNKNOWN else d for d in deliveries)
-        self.ledger.add(self.alone.count(deliveries), now, self.replica.policy.window)
+        window = self.replica.policy.window
+        # A storm is told in one line for each bucket, not in one for each failure.
+        self.ledger.add(self.alone.count(merged(deliveries, now, window)), now, window)
         self.stirred = True
         if any(each.counts.calls or each.counts.rejected for each in deliveries):
             self._busy = now
@@ -249,7 +251,9 @@ class Account:
                     back.append(held.seat)
             elif fresh:
                 self._refused_until[pool] = now + lease.retry_after
-                self._ask_again[pool] = now + min(_AGAIN, _SOON * 2 ** min(self._refusals[pool], 8))
+                # Not after the moment at which one comes free for certain.
+                later = max(_SOON, lease.retry_after)
+                self._ask_again[pool] = now + min(_AGAIN, later, _SOON * 2 ** min(self._refusals[pool], 8))
                 self._refusals[pool] += 1
                 self._foreseen.discard(pool)
             else:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from recloser.backends import Delivery, Seat
 
-__all__ = ["Ledger"]
+__all__ = ["Ledger", "merged", "total"]
 
 _ENTRIES = 4 * BUCKETS
 """From so many entries on they are merged; an outage leaves at most a fourth of that for a window, and the keys."""
@@ -42,7 +42,7 @@ class Ledger:
         """
         self._entries += deliveries
         if len(self._entries) > _ENTRIES:
-            self._entries = _merged(self._entries, now, window)
+            self._entries = merged(self._entries, now, window)
 
     def take(self) -> tuple[Delivery, ...]:
         """Everything, to be delivered."""
@@ -79,7 +79,7 @@ def total(deliveries: Iterable[Delivery], generation: int) -> Counts:
     return counts
 
 
-def _merged(entries: list[Delivery], now: float, window: float) -> list[Delivery]:
+def merged(entries: Iterable[Delivery], now: float, window: float) -> list[Delivery]:
     """The same in fewer entries: one for each bucket, none that has left the window."""
     apart: list[Delivery] = []
     buckets: dict[tuple[int, int], Delivery] = {}

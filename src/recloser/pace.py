@@ -61,7 +61,7 @@ class Pace:
     def answered(self, began: float, now: float) -> None:
         """The backend answered what was begun at ``began``; a slow one is asked less often."""
         self._tries = 0
-        self._free_at = now + max(self.gap, 2 * (now - began), self.processes / 5000)
+        self._free_at = now + max(self.gap, 2 * (now - began), self.processes / 1500)
 
     def failed(self, now: float, chance: float) -> None:
         """The backend did not answer: the next tries come slower and slower, and not all processes' together."""

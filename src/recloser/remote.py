@@ -81,9 +81,11 @@ class RemoteCourier:
             unless_held(partial(self.attend, replica))
 
     def run(self, replica: Replica) -> None:
-        """Has the thread look at the circuit now."""
-        self.carrier.join(replica).urgent = True
-        self._ring()
+        """Has the thread look at the circuit now, unless it has just done so."""
+        account = self.carrier.join(replica)
+        if account.is_due(self._clock.now()):
+            account.urgent = True
+            self._ring()
         if self.asleep:
             unless_held(self._start)
 
@@ -132,7 +134,7 @@ class RemoteCourier:
             BackendError: when the backend does not answer.
         """
         facts = self.carrier.operate(replica, choose)
-        self.run(replica)
+        self.wake(replica)
         return facts
 
     def check(self) -> None:
@@ -218,7 +220,9 @@ class RemoteCourier:
             if left > 0 and isinstance(clock, Alarm):
                 # Its time does not pass by waiting.
                 cancel, left = clock.call_at(due, self._ring) if not math.isinf(due) else None, math.inf
-            bell.wait(left, self.backend.fileno() if isinstance(self.backend, Remote) else None)
+            # What is lost is not listened to, and a socket at its end can always be read.
+            heard = isinstance(self.backend, Remote) and not self.connection.lost
+            bell.wait(left, self.backend.fileno() if heard else None)
         if cancel is not None:
             cancel()
         try:

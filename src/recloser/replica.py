@@ -229,7 +229,7 @@ class Replica:
                 self._keep_counting(self._closed)
             self.policy, self.mode = policy, mode
             self._renew_permit()
-        self._courier.run(self)
+        self._courier.wake(self)
 
     def _single(self, record: Record, seat: Seat | None = None) -> Permit:
         """A permit for one call, whose every outcome is settled by itself."""

@@ -145,8 +145,7 @@ local function forgotten(window)
   return true
 end
 
-local function merged_errors(kept, errors)
-  local all = kept and cjson.decode(kept) or {}
+local function merge_errors(all, errors)
   for _, error in ipairs(errors) do
     local count = error[4]
     for place, known in ipairs(all) do
@@ -162,7 +161,6 @@ local function merged_errors(kept, errors)
   while #all > DISTINCT_ERRORS do
     table.remove(all, 1)
   end
-  return cjson.encode(all)
 end
 
 local function lent(circuit, ask)
@@ -246,6 +244,7 @@ local function answer(place, parcel)
     set('b', whole(now))
   end
 
+  local samples = nil
   local moved = forgotten(window)
   if tonumber(known[4] or length) ~= length then
     measured_anew(window)
@@ -283,10 +282,15 @@ local function answer(place, parcel)
         redis.call('PEXPIRE', reporters, input.ttl)
       end
       if delivery[10] then
-        errors = merged_errors(errors, delivery[10])
-        set('e', errors)
+        samples = samples or (errors and cjson.decode(errors) or {})
+        merge_errors(samples, delivery[10])
       end
     end
+  end
+
+  if samples then
+    errors = cjson.encode(samples)
+    set('e', errors)
   end
 
   local leases = {}
