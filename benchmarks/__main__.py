@@ -13,7 +13,19 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks import call_path, instructions, memory, report
+from benchmarks import (
+    call_path,
+    crowd,
+    exchanges,
+    instructions,
+    memory,
+    outage,
+    propagation,
+    report,
+    server,
+    shared,
+    storm,
+)
 from benchmarks.measure import Effort
 
 if TYPE_CHECKING:
@@ -37,6 +49,9 @@ def main() -> None:
     sections: list[report.Section] = []
     for name in chosen.only or TABLES:
         if name == "instructions" and not (instructions.available() and (chosen.only or not chosen.quick)):
+            continue
+        if name in FLEET and not server.available():
+            print(f"leaving out {name}: {server.MISSING}", file=sys.stderr)
             continue
         print(f"measuring {name} ...", file=sys.stderr)
         sections.append(TABLES[name](effort))
@@ -65,6 +80,19 @@ TABLES: dict[str, Callable[[Effort], report.Section]] = {
     "growth": _growth,
     "instructions": _instructions,
 }
+FLEET: dict[str, Callable[[Effort], report.Section]] = {
+    "shared": shared.shared,
+    "commands": shared.commands,
+    "outage": outage.outage,
+    "propagation": propagation.propagation,
+    "joining": propagation.cold,
+    "storm": storm.storm,
+    "exchanges": exchanges.exchanges,
+    "crowd": crowd.crowd,
+    "keys": crowd.crowd_memory,
+}
+"""Those that need a redis-server."""
+TABLES |= FLEET
 
 if __name__ == "__main__":
     main()
