@@ -221,8 +221,8 @@ class RemoteCourier:
                 # Its time does not pass by waiting.
                 cancel, left = clock.call_at(due, self._ring) if not math.isinf(due) else None, math.inf
             # What is lost is not listened to, and a socket at its end can always be read.
-            heard = isinstance(self.backend, Remote) and not self.connection.lost
-            bell.wait(left, self.backend.fileno() if heard else None)
+            lost = self.carrier.connection.lost
+            bell.wait(left, self.backend.fileno() if isinstance(self.backend, Remote) and not lost else None)
         if cancel is not None:
             cancel()
         try:
