@@ -208,13 +208,15 @@ class Proxy:
         raise RuntimeError(f"no port is free in {PORTS}")
 
     async def _settle(self) -> None:
-        # Connections that are on their way to the server, then what closing them put off.
+        # Connections that are on their way to the server, or were just being accepted, then what closing them put off.
         others = asyncio.all_tasks() - {asyncio.current_task()}
         for task in others:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
         for _ in range(3):
             await asyncio.sleep(0)
+            for link in list(self._links):
+                link.reset()
 
 
 class _Faults:

@@ -124,7 +124,7 @@ class RedisBackend:
                 for parcel in parcels
             ],
         }
-        keys = [self._root + "alive", self._root + "number:" + sender, self._root + "circuits"]
+        keys = [self._root + kind for kind in ("alive", f"number:{sender}", "circuits", "events")]
         for parcel in parcels:
             keys += self._keys(parcel.circuit)
         found = self._link.run(self._exchange, keys, [json.dumps(payload, separators=(",", ":"))])

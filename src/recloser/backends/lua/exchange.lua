@@ -4,6 +4,7 @@
 -- KEYS[1]  who is alive          sorted set: sender -> when it was heard of last
 -- KEYS[2]  the sender's number   string: the number of its last exchange that was merged
 -- KEYS[3]  the circuits          sorted set: name -> when its keys expire (+inf: never)
+-- KEYS[4]  the events            stream; only swaps write to it
 -- and for each parcel:
 --   head       hash: g generation, r record (JSON, absent before the first swap), b when it was first heard of,
 --              L length of the window, o a slot before which there is none, t totals of the window, y tally of the
@@ -46,6 +47,11 @@ local function added(counts, first, others, sign)
     counts[place] = counts[place] + sign * others[first + place]
   end
 end
+
+-- A key of all circuits that is of another type is found out before anything is written, and by everybody at once.
+
+redis.call('ZCARD', KEYS[3])
+redis.call('XLEN', KEYS[4])
 
 -- The sender, and whether this exchange is new.
 
@@ -360,6 +366,6 @@ end
 
 local answers = {now, processes}
 for place, parcel in ipairs(input.parcels) do
-  answers[#answers + 1] = answer(4 * place, parcel)
+  answers[#answers + 1] = answer(4 * place + 1, parcel)
 end
 return answers

@@ -21,6 +21,10 @@ if (known[1] or '0') ~= ARGV[2] then
   return 0
 end
 
+-- A key of another type must not leave half of it done.
+redis.call('ZCARD', circuits)
+redis.call('XLEN', KEYS[6])
+
 local moment = string.format('%.0f', now)
 redis.call('HSET', head, 'g', ARGV[3], 'r', ARGV[4], 'b', moment, 'k', ARGV[7], 'w', ARGV[8], 'x', moment)
 -- The tally, the permits and the refusals end with the generation.
