@@ -8,28 +8,32 @@ the value of its last line, if that is an expression, is the result. ``how`` say
 
 What the library logs goes to stderr too: `WARNING ...`. Whatever else is there was said by the interpreter, or by
 children.
+
+Members are forked, by a process that has imported what there is to import and has done nothing else: an interpreter
+that starts by itself takes a quarter of a second of computing, and there are hundreds of them.
 """
 
 from __future__ import annotations
 
 import ast
 import contextlib
+import ctypes
 import inspect
 import json
 import logging
 import os
 import queue
+import select
+import signal
+import socket
 import sys
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# The lines of the answers; whatever else prints, and every child, has stderr instead.
-_answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-os.dup2(2, 1)
-
+_answers: TextIO
 _writing = threading.Lock()
 _scopes: dict[int, tuple[Any, Any]] = {}
 
@@ -144,6 +148,10 @@ def child(url: str, namespace: str, successes: int, failures: int) -> None:
 
 def main() -> None:
     """Does one thing after the other until it is told to leave, or nobody is there any more who could."""
+    global _answers  # noqa: PLW0603 - of the process
+    # The lines of the answers; whatever else prints, and every child, has stderr instead.
+    _answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
     keep = _Keep(logging.WARNING)
     keep.setFormatter(logging.Formatter("%(levelname)s %(message)s"))
     logging.getLogger("recloser").addHandler(keep)
@@ -155,5 +163,63 @@ def main() -> None:
     sys.exit()
 
 
+def bear(line: socket.socket) -> None:
+    """Forks a member for each message, with the three descriptors that come with it; returns in each member.
+
+    The answer is ``[pid, null]``, and ``[pid, status]`` when it has ended.
+    """
+    ended, end = os.pipe()
+    os.set_blocking(end, False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(end)
+    while True:
+        ready, _, _ = select.select([line, ended], [], [])
+        if ended in ready:
+            os.read(ended, 4096)
+            with contextlib.suppress(ChildProcessError):
+                while (found := os.waitpid(-1, os.WNOHANG))[0]:
+                    line.sendall(json.dumps([found[0], os.waitstatus_to_exitcode(found[1])]).encode() + b"\n")
+        if line in ready:
+            said, descriptors, _, _ = socket.recv_fds(line, 1, 3)
+            if not said:
+                sys.exit()
+            mother = os.getpid()
+            if pid := os.fork():
+                for each in descriptors:
+                    os.close(each)
+                line.sendall(json.dumps([pid, None]).encode() + b"\n")
+                continue
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            line.close()
+            os.close(ended)
+            os.close(end)
+            os.setsid()
+            for number, each in enumerate(descriptors):
+                os.dup2(each, number)
+                os.close(each)
+            die_with(mother)
+            return
+
+
+def die_with(parent: int) -> None:
+    """Has the kernel kill this process when its parent dies, however it does; on Linux."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)
+
+
 if __name__ == "__main__":
+    import anyio
+    import trio
+
+    import recloser
+    import recloser.backends.redis
+
+    assert anyio
+    assert trio
+    assert recloser
+    die_with(os.getppid())
+    bear(socket.socket(fileno=os.dup(0)))
     main()

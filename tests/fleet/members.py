@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import itertools
 import json
@@ -139,39 +140,100 @@ class Job:
         self._over.set()
 
 
+class _Mother:
+    """The process that members are forked from; it begins with the first of them, and ends with the tests."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._line: socket.socket | None = None
+        self._said = threading.Condition()
+        self._born: list[int] = []
+        self._ended: dict[int, int] = {}
+        self._numbers = itertools.count()
+        self.folder = Path()
+
+    def bear(self, *descriptors: int) -> int:
+        """Fork a member with these for its stdin, stdout and stderr; its pid."""
+        with self._said:
+            line = self._line or self._start()
+            socket.send_fds(line, [b"!"], list(descriptors))
+            assert self._said.wait_for(lambda: self._born, 20), "no process could be forked"
+            return self._born.pop()
+
+    def status(self, pid: int) -> int | None:
+        """With what a member has ended; None while it runs."""
+        return self._ended.get(pid)
+
+    def wait(self, pid: int, seconds: float = 10.0) -> None:
+        """Wait until it has ended."""
+        with self._said:
+            assert self._said.wait_for(lambda: pid in self._ended, seconds), f"process {pid} does not end"
+
+    def path(self) -> Path:
+        """A file that nobody else has."""
+        if self.folder == Path():
+            self.folder = Path(tempfile.mkdtemp(prefix="recloser-fleet-"))
+        return self.folder / f"member-{next(self._numbers)}.txt"
+
+    def close(self) -> None:
+        """End it."""
+        if self._line is not None and self._process is not None:
+            self._process.kill()
+            self._process.wait(10)
+            self._line.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _start(self) -> socket.socket:
+        self._line, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tests.fleet.member"],
+                cwd=ROOT,
+                stdin=theirs,
+                start_new_session=True,
+                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            )
+        atexit.register(self.close)
+        threading.Thread(target=self._listen, args=(self._line,), name="tests.fleet.mother", daemon=True).start()
+        return self._line
+
+    def _listen(self, line: socket.socket) -> None:
+        with line.makefile("rb") as lines:
+            for said in lines:
+                pid, status = json.loads(said)
+                with self._said:
+                    if status is None:
+                        self._ended.pop(pid, None)
+                        self._born.append(pid)
+                    else:
+                        self._ended[pid] = status
+                    self._said.notify_all()
+
+
+_mother = _Mother()
+
+
 class Member:
     """One process of a fleet.
 
-    Args:
-        folder: Where it writes what it says.
-        name: Of that file.
-        options: For the interpreter: `["-X", "dev"]`.
-        environment: Variables besides those of the test.
+    Attributes:
+        pid: of the process itself; nothing stands between.
     """
 
-    def __init__(
-        self, folder: Path, name: str, options: tuple[str, ...] = (), environment: dict[str, str] | None = None
-    ) -> None:
-        self._path = folder / f"{name}.txt"
+    def __init__(self) -> None:
+        self._path = _mother.path()
         self._numbers = itertools.count(1)
         self._jobs: dict[int, Job] = {}
         self._writing = threading.Lock()
-        command = [sys.executable, *options, "-m", "tests.fleet.member"]
-        # The kernel kills it when the tests die, however they do; setpriv becomes the interpreter, same pid.
-        if setpriv := shutil.which("setpriv"):
-            command = [setpriv, "--pdeathsig", "KILL", *command]
-        with self._path.open("ab") as said:
-            self._process = subprocess.Popen(
-                command,
-                cwd=ROOT,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=said,
-                encoding="utf-8",
-                start_new_session=True,
-                env={**os.environ, "PYTHONUNBUFFERED": "1", **(environment or {})},
-            )
-        self._reader = threading.Thread(target=self._read, name=f"tests.fleet.{name}", daemon=True)
+        theirs, requests = os.pipe()
+        answers, mine = os.pipe()
+        said = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        self.pid = _mother.bear(theirs, mine, said)
+        for each in (theirs, mine, said):
+            os.close(each)
+        self._requests = os.fdopen(requests, "w", encoding="utf-8")
+        self._answers = os.fdopen(answers, encoding="utf-8")
+        self._reader = threading.Thread(target=self._read, name=f"tests.fleet.{self._path.stem}", daemon=True)
         self._reader.start()
 
     def __repr__(self) -> str:
@@ -209,14 +271,9 @@ class Member:
     # -- its life
 
     @property
-    def pid(self) -> int:
-        """Of the process itself; nothing stands between."""
-        return self._process.pid
-
-    @property
     def running(self) -> bool:
         """Whether the process lives, be it stopped."""
-        return self._process.poll() is None
+        return self.status is None
 
     @property
     def stderr(self) -> str:
@@ -225,7 +282,8 @@ class Member:
 
     def signal(self, number: int) -> None:
         """Send it a signal."""
-        self._process.send_signal(number)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, number)
 
     def stop(self) -> None:
         """Let it stand still, with everything that it holds."""
@@ -237,8 +295,8 @@ class Member:
 
     def kill(self) -> None:
         """Kill it with SIGKILL, and wait until it is gone."""
-        self._process.kill()
-        self._process.wait(10)
+        self.signal(signal.SIGKILL)
+        _mother.wait(self.pid)
 
     def exit(self, code: str = "", *, seconds: float = 10.0) -> float:
         """Have it leave with `sys.exit()`, right after this code; how long that took, in seconds."""
@@ -256,32 +314,33 @@ class Member:
     @property
     def status(self) -> int | None:
         """With what it ended: its status, or a signal's number, negative; None while it runs."""
-        return self._process.returncode
+        return _mother.status(self.pid)
 
     def close(self) -> None:
         """Kill it, hanging or not, with all its children, and let go of it."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
-        self._process.wait(10)
+        _mother.wait(self.pid)
         self._reader.join(10)
-        for pipe in (self._process.stdin, self._process.stdout):
-            # What was written to a process that has ended is still in the buffer.
-            with contextlib.suppress(OSError):
-                assert pipe is not None
-                pipe.close()
+        self._answers.close()
+        # What was written to a process that has ended is still in the buffer.
+        with contextlib.suppress(OSError):
+            self._requests.close()
+
+    def forget(self) -> None:
+        """Remove what it has printed."""
+        self._path.unlink(missing_ok=True)
 
     # -- the wire
 
     def tell(self, **request: Any) -> None:
         """Send a request."""
-        assert self._process.stdin is not None
         with self._writing, contextlib.suppress(BrokenPipeError):
-            self._process.stdin.write(json.dumps(request) + "\n")
-            self._process.stdin.flush()
+            self._requests.write(json.dumps(request) + "\n")
+            self._requests.flush()
 
     def _read(self) -> None:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
+        for line in self._answers:
             said = json.loads(line)
             self._jobs.pop(said["number"]).answered(said)
         for job in list(self._jobs.values()):
@@ -348,10 +407,8 @@ class Members:
         self.all: list[Member] = []
         self.secrets: list[str] = []
         self.tracebacks_allowed = False
-        self.folder = Path()
 
     def __enter__(self) -> Self:
-        self.folder = Path(tempfile.mkdtemp(prefix="recloser-fleet-"))
         return self
 
     def __exit__(
@@ -360,23 +417,20 @@ class Members:
         for member in self.all:
             member.close()
         said = {member: member.stderr for member in self.all}
-        shutil.rmtree(self.folder, ignore_errors=True)
+        for member in self.all:
+            member.forget()
         if exc is None:
             self._check(said)
 
-    def start(self, size: int, *, options: tuple[str, ...] = (), **environment: str) -> list[Member]:
+    def start(self, size: int) -> list[Member]:
         """Start processes that belong to no fleet yet."""
-        started = []
-        for _ in range(size):
-            started.append(Member(self.folder, f"member-{len(self.all)}", options, environment))
-            self.all.append(started[-1])
+        started = [Member() for _ in range(size)]
+        self.all += started
         return started
 
     def fleet(self, size: int, url: str, namespace: str, *, ready: bool = True, **thresholds: Any) -> list[Member]:
         """Start processes that share the circuit `tts` behind this URL, each with the word of the fleet."""
         started = self.start(size)
-        for member in started:
-            member.start(_SETUP)  # all import at the same time
         for member in started:
             member.use(url, namespace, ready=ready, **thresholds)
         return started

@@ -550,7 +550,8 @@ def test_celery_with_workers_that_are_forked(
         until(lambda: {state for _, state in other.run("work(6, 0, 0)", seconds=20)} == {"paused"}, "they have heard")
         other.run("toolkit.resume('tts', by='ann')")
         until(lambda: {state for _, state in other.run("work(6, 0, 0)", seconds=20)} == {"closed"}, "they have heard")
-        assert len(other.run("work(8, 1, 5)", seconds=20)) == 8
+        # Successes are no hurry, and go with the next tick of each child, or at its end.
+        assert len(other.run("work(8, 0, 5)", seconds=20)) == 8
         server.terminate()
         assert server.wait(15) == 0
-        counted(other, 48, 8)
+        counted(other, 40, 0)

@@ -137,7 +137,6 @@ OUTAGES = {
     "unplugged": Outage(lambda site: site.proxy.drop(), lambda site: site.proxy.heal(), SILENT),
     "mute": Outage(lambda site: site.proxy.swallow_replies(), lambda site: site.proxy.heal(), SILENT),
     "partitioned": Outage(lambda site: site.proxy.hold(), lambda site: site.proxy.heal(), SILENT),
-    "too slow": Outage(lambda site: site.proxy.delay(0.4), lambda site: site.proxy.heal(), SILENT),
     "read-only": Outage(
         lambda site: site.ask("REPLICAOF", HOST, 1),
         lambda site: site.ask("REPLICAOF", "NO", "ONE"),
@@ -229,15 +228,15 @@ def test_a_fleet_does_not_flood_a_server_that_is_away(site: Site, members: Membe
     fleet = members.fleet(3, url(site), "ns", **ENDLESS)
     for member in fleet:
         member.start("traffic()")
-    for fault in (site.proxy.drop, lambda: (site.proxy.heal(), site.config("maxclients", 1), site.disconnect())):
-        before = site.proxy.connections
-        fault()
-        for member in fleet:
-            member.until("toolkit.status().lost_since")
-        end = time.monotonic() + 2
-        until(lambda end=end: time.monotonic() > end, "two seconds pass")
-        # One at first, again after 0.1, 0.2, 0.4.. seconds; and as many for who listens.
-        assert site.proxy.connections - before < 20 * len(fleet)
+    before = site.proxy.connections
+    site.config("maxclients", 1)
+    site.disconnect()
+    for member in fleet:
+        member.until("toolkit.status().lost_since")
+    end = time.monotonic() + 2
+    until(lambda: time.monotonic() > end, "two seconds pass")
+    # One at first, again after 0.1, 0.2, 0.4.. seconds; and as many for who listens.
+    assert site.proxy.connections - before < 20 * len(fleet)
     site.config("maxclients", 100)
     back(fleet)
     for member in fleet:
@@ -248,7 +247,7 @@ def test_a_fleet_does_not_flood_a_server_that_is_away(site: Site, members: Membe
 # -- one that was away when the process began --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("how", ["hanging", "refused", "out of memory", "another password", "not permitted", "full"])
+@pytest.mark.parametrize("how", ["hanging", "refused", "another password", "not permitted"])
 def test_a_process_begins_without_its_backend(site: Site, members: Members, how: str) -> None:
     """Nothing is raised, ready() says no, and what was counted before the first word is delivered once it comes."""
     members.secrets += [PASSWORD, CHANGED]
@@ -289,6 +288,8 @@ circuits[{each!r}] = kits[{each!r}].circuit("tts", failures=2, cooldown=600)
 circuits[{each!r}].record_failure("down")
 """)
     said = member.run("{name: kit.status().lost_because for name, kit in kits.items()}")
+    # Whoever gives up now leaves nothing that stays for ever.
+    assert [key for key in server.cli("KEYS", "*") if server.cli("PTTL", key) < 0] == []
     for each in commands:
         assert f"does not permit '{each.lower()}' to this user" in said[each]
         server.cli("ACL SETUSER", f"no{each}", "+@all")
@@ -388,42 +389,79 @@ mail, resumed = toolkit.circuit("mail"), toolkit.circuit("resumed")
     assert [member.run(states)[4] for member in fleet] == ["open", "closed", "closed"]
 
 
-@pytest.mark.parametrize("kind", ["circuit", "window", "once", "reporters"])
 def test_a_key_of_the_wrong_type_is_one_circuits_trouble(
-    redis_any: RedisServer, namespace: str, kind: str, members: Members
+    redis_any: RedisServer, namespace: str, members: Members
 ) -> None:
     """Somebody else wrote to it: that circuit goes on by itself in each process, all others go on together."""
-    fleet = members.fleet(2, redis_any.url, namespace, failures=None, window="1h")
+    kinds = ("circuit", "window", "once", "reporters")
+    fleet = members.fleet(2, redis_any.url, namespace, failures=2, cooldown=600)
     one, other = fleet
     for member in fleet:
-        member.run("stt = toolkit.circuit('stt', failures=2, cooldown=600)")
+        member.run(f"harmed = [toolkit.circuit(kind, failures=None, window='1h') for kind in {kinds}]")
+        member.run("shots = lambda: [[s.calls, s.failures] for s in (toolkit.status()[c.name] for c in harmed)]")
         assert member.run("toolkit.ready(5)")
-    one.run("tts.record_failure('down', once='call-17'); failed(); passed()")
-    counted(fleet, 3, 2)
-    key = f"recloser:{{{namespace}}}:{kind}:tts"
-    redis_any.cli("RENAME", key, f"{key}:aside")
-    redis_any.cli("SET", key, "not ours")
-    one.run("failed(2); passed(3); stt.record_failure('down')")
-    other.run("stt.record_failure('down'); passed()")
+    one.run("for each in harmed: each.record_failure('down', once='call-17'); each.record_failure('down')")
+    until(lambda: other.run("shots()") == [[2, 2]] * 4, "all is counted")
+    for kind in kinds:
+        key = f"recloser:{{{namespace}}}:{kind}:{kind}"
+        redis_any.cli("RENAME", key, f"{key}:aside")
+        redis_any.cli("SET", key, "not ours")
+    one.run("for each in harmed: each.record_failure('down')\nfailed()")
+    other.run("for each in harmed: each.record_success()\nfailed()")
     for member in fleet:
-        member.until("str(stt.state) == 'open'")
-        assert member.run("str(tts.state), tried(3)") == ["closed", 3]
+        member.until("tts.state is State.OPEN")
     # Also while nothing new is told, and everybody only asks.
-    one.run("toolkit.resume('stt', by='ann')")
-    other.until("str(stt.state) == 'closed'")
+    one.run("toolkit.resume('tts', by='ann')")
+    other.until("tts.state is State.CLOSED")
     end = time.monotonic() + 2.5
     until(lambda: time.monotonic() > end, "two ticks pass")
     for member in fleet:
         assert member.run("toolkit.status().lost_since") is None
-    redis_any.cli("DEL", key)
-    redis_any.cli("RENAME", f"{key}:aside", key)
-    counted(fleet, 3 + 5 + 1 + 2 * 3, 4)
+        assert member.run("[each.allows() for each in harmed]") == [True] * 4
+    for kind in kinds:
+        key = f"recloser:{{{namespace}}}:{kind}:{kind}"
+        redis_any.cli("RENAME", f"{key}:aside", key)
     for member in fleet:
+        what = "all is counted, and once"
+        with contextlib.suppress(TimeoutError):
+            until(lambda member=member: member.run("shots()") == [[4, 3]] * 4, what, seconds=5)
+        assert member.run("shots()") == [[4, 3]] * 4
         lines = member.run("logs")
-        assert len(lines) <= 2, lines
-        assert all(
-            line.startswith("WARNING tts: the keys of the circuit cannot be used: WRONGTYPE") for line in lines[:1]
-        )
+        for kind in kinds:
+            mine = [line for line in lines if f"WARNING {kind}: " in line]
+            assert mine, lines
+            assert len(mine) <= 2, lines
+            assert "the keys of the circuit cannot be used: WRONGTYPE" in mine[0]
+
+
+@pytest.mark.parametrize("kind", ["alive", "circuits", "events"])
+def test_a_key_of_the_wrong_type_that_all_circuits_need(
+    start_redis: Callable[..., RedisServer], kind: str, members: Members
+) -> None:
+    """It is an outage, and said once: calls go on, circuits open, and once the key is gone everything is as it was."""
+    server = start_redis()
+    fleet = members.fleet(2, server.url, "ns", failures=3, window="1h", cooldown=600)
+    key = f"recloser:{{ns}}:{kind}"
+    fleet[0].run("failed(); passed()")
+    counted(fleet, 2, 1)
+    server.cli("DEL", key)
+    server.cli("SET", key, "not ours")
+    fleet[0].run("failed(2)")
+    fleet[0].until("tts.state is State.OPEN")
+    assert fleet[1].run("tried(3)") in {0, 3}
+    end = time.monotonic() + 1.5
+    until(lambda: time.monotonic() > end, "it goes on like this for a while")
+    for member in fleet:
+        assert len(member.run("logs")) <= 1, member.run("logs")
+    server.cli("DEL", key)
+    back(fleet)
+    for member in fleet:
+        member.until("tts.state is State.OPEN")
+        assert len(member.run("logs")) in {0, 2}, member.run("logs")
+    fleet[1].run("toolkit.resume('tts', by='ann')")
+    for member in fleet:
+        member.until("tts.state is State.CLOSED")
+    assert fleet[0].run("[str(event.kind) for event in toolkit.events()][-1]") == "resumed by hand"
 
 
 @pytest.mark.parametrize("what", ["error", "key", "retry_after"])
@@ -484,10 +522,10 @@ def test_a_server_that_stands_still_counts_everything_once(
     """Shorter or longer than anybody waits: what it does afterwards it has not been asked twice."""
     server = start_redis()
     fleet = members.fleet(3, server.url, "ns", **ENDLESS)
-    shaken(fleet, lambda: stopped(server, seconds), 4)
+    shaken(fleet, lambda: stopped(server, seconds), 3)
 
 
-@pytest.mark.parametrize("how", ["cut", "cut after EVALSHA", "mute", "partitioned", "refused"])
+@pytest.mark.parametrize("how", ["cut", "cut after EVALSHA", "mute", "refused"])
 def test_a_network_that_fails_counts_everything_once(
     redis_8: RedisServer, namespace: str, start_proxy: Callable[..., Proxy], how: str, members: Members
 ) -> None:
@@ -501,7 +539,7 @@ def test_a_network_that_fails_counts_everything_once(
         elif how == "cut after EVALSHA":
             proxy.cut_after_request(1, "EVALSHA")
         else:
-            {"mute": proxy.swallow_replies, "partitioned": proxy.hold, "refused": proxy.refuse}[how]()
+            {"mute": proxy.swallow_replies, "refused": proxy.refuse}[how]()
             proxy.cut() if how == "refused" else None
             fleet[0].until("toolkit.status().lost_since")
             proxy.heal()
@@ -509,20 +547,15 @@ def test_a_network_that_fails_counts_everything_once(
     shaken(fleet, shake, 12 if how.startswith("cut") else 3)
 
 
-@pytest.mark.parametrize("command", ["SCRIPT FLUSH", "CLIENT KILL"])
-def test_an_administrator_counts_everything_once(
-    redis_any: RedisServer, namespace: str, command: str, members: Members
-) -> None:
+def test_an_administrator_counts_everything_once(redis_any: RedisServer, namespace: str, members: Members) -> None:
     """Forgotten scripts and broken connections, as fast as they can be typed."""
     fleet = members.fleet(3, redis_any.url, namespace, **ENDLESS)
 
     def shake() -> None:
         for _ in range(10):
-            if command == "SCRIPT FLUSH":
-                redis_any.raw("SCRIPT", "FLUSH")
-            else:
-                redis_any.raw("CLIENT", "KILL", "TYPE", "normal")
-                redis_any.raw("CLIENT", "KILL", "TYPE", "pubsub")
+            redis_any.raw("SCRIPT", "FLUSH")
+            redis_any.raw("CLIENT", "KILL", "TYPE", "normal")
+            redis_any.raw("CLIENT", "KILL", "TYPE", "pubsub")
 
     shaken(fleet, shake, 8)
 
@@ -619,7 +652,7 @@ def test_no_password_is_ever_said(
     mute.drop()
     members.secrets += [secret, other, PASSWORD]
     members.tracebacks_allowed = True
-    (member,) = members.start(1, PYTHONWARNINGS="default")
+    (member,) = members.start(1)
     member.run("import logging, traceback\nlogging.basicConfig(level=logging.DEBUG)")
     good, wrong = f"redis://:{PASSWORD}@{proxy.address}", f"redis://:{secret}@{proxy.address}"
     urls = [
@@ -632,6 +665,7 @@ def test_no_password_is_ever_said(
         f"unix://:{secret}@/nowhere.sock", f"http://:{secret}@{HOST}", f"redis://:{secret}", f"://:{secret}@{HOST}",
     ]  # fmt: skip
     code = """
+import threading
 from recloser import Recloser, configure
 said = []
 def tell(what):
@@ -639,13 +673,12 @@ def tell(what):
         said.append(repr(what()))
     except Exception as error:
         said.append("".join(traceback.format_exception(error)) + repr(error) + repr(vars(error)))
-for url in {urls!r}:
+def use(url):
     tell(lambda: Recloser(url))
-    tell(lambda: configure(backend=url))
     try:
         toolkit = Recloser(url, namespace="ns")
     except Exception:
-        continue
+        return
     blind = toolkit.circuit("blind", on_backend_loss="pause")
     with toolkit.circuit("tts"):
         pass
@@ -657,6 +690,10 @@ for url in {urls!r}:
         lambda: toolkit.engine.backend._link, toolkit.close,
     ):
         tell(what)
+threads = [threading.Thread(target=use, args=(url,)) for url in {urls!r}]
+for each in threads: each.start()
+for each in threads: each.join()
+for url in {urls!r}[-8:]: tell(lambda: configure(backend=url))
 print("\\n".join(said))
 len(said)
 """

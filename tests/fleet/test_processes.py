@@ -57,10 +57,10 @@ def only_pushes(fleet: list[Member]) -> None:
 
 
 def test_nine_failures_over_nine_processes_do_not_trip_and_the_tenth_does(
-    redis_any: RedisServer, namespace: str, members: Members
+    redis_8: RedisServer, namespace: str, members: Members
 ) -> None:
     """Successes in between reset nothing; the tenth failure trips for everybody, with one event."""
-    fleet = members.fleet(10, redis_any.url, namespace, failures=10, cooldown=600)
+    fleet = members.fleet(10, redis_8.url, namespace, failures=10, cooldown=600)
     for member in fleet[:9]:
         member.run("failed(); passed()")
     fleet[0].until("(toolkit.status()['tts'].calls, toolkit.status()['tts'].failures) == (18, 9)")
@@ -134,7 +134,7 @@ def test_a_probe_that_never_ends_gives_its_permit_back(
     redis_8: RedisServer, namespace: str, fate: str, provider: Provider, members: Members
 ) -> None:
     """One call at a time reaches the provider, whoever dies with it; after probe_timeout there is the next."""
-    timeout = 1.5
+    timeout = 1.0
     fleet = members.fleet(4, redis_8.url, namespace, failures=1, cooldown=0.5, cooldown_max=0.5, probe_timeout=timeout)
     provider.answer = ""
     fleet[0].run("failed()")
@@ -180,11 +180,11 @@ def test_a_probe_that_is_cancelled_gives_its_permit_back_at_once(
 
 @pytest.mark.parametrize("probes", [1, 3])
 def test_as_many_calls_as_probes_reach_a_provider_that_is_tested(
-    redis_any: RedisServer, namespace: str, probes: int, provider: Provider, members: Members
+    redis_8: RedisServer, namespace: str, probes: int, provider: Provider, members: Members
 ) -> None:
-    """Under traffic of the whole fleet, and again after each time that the test has failed."""
+    """Under traffic of the whole fleet, for as long as none of them has ended."""
     rules = {"failures": 1, "cooldown": 0.5, "cooldown_max": 0.5, "probe_timeout": 30, "probes": probes}
-    fleet = members.fleet(4, redis_any.url, namespace, **rules)
+    fleet = members.fleet(4, redis_8.url, namespace, **rules)
     provider.answer = ""
     fleet[0].run("failed()")
     see(fleet, "OPEN")
@@ -193,8 +193,9 @@ def test_as_many_calls_as_probes_reach_a_provider_that_is_tested(
             member.start(f"calls({provider.port})")
     until(lambda: len(provider.calls) == probes, f"{probes} probes")
     # All of them hang, and for as long as they do there are no others.
-    refused = sum(member.run("time.sleep(0.3); tried(50)") for member in fleet)
-    assert (len(provider.calls), refused) == (probes, 0)
+    fleet[0].run("time.sleep(0.5)")
+    through = sum(member.run("tried(50)") for member in fleet)
+    assert (len(provider.calls), through) == (probes, 0)
     assert {member.run("str(tts.state)") for member in fleet} == {"half_open"}
 
 
@@ -468,7 +469,7 @@ def test_a_process_leaves_quietly_in_the_middle_of_everything(
 ) -> None:
     """Threads that call and a network that comes and goes: no line is printed at the end but those of the log."""
     proxy = start_proxy(redis_8)
-    fleet = members.fleet(6, f"redis://{proxy.address}", namespace, failures=None, ready=False)
+    fleet = members.fleet(4, f"redis://{proxy.address}", namespace, failures=None, ready=False)
     for member in fleet:
         for _ in range(3):
             member.start("traffic(0)")
@@ -486,7 +487,8 @@ def test_a_process_that_is_interrupted_has_counted(redis_8: RedisServer, namespa
 def interrupted():
     with tts:
         within.set()
-        signal.pause()
+        while True:
+            time.sleep(0.01)  # a signal right before signal.pause() would not end it
 within = threading.Event()
 """)
     job = hasty.start("""
