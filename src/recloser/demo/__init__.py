@@ -1,4 +1,4 @@
-"""The demo: a voice agent's day in thirty seconds, against real HTTP on this machine and the memory backend."""
+"""The demo: a voice agent's day in thirty seconds, against real HTTP on this machine; in one process, or in a fleet."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from recloser.demo.script import Script
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
     from types import FrameType
 
     from recloser.demo.ledger import Note
@@ -29,7 +30,15 @@ _TICK = 0.1
 _SIGNALLED = 128  # what shells add to the number of a signal that ended a program
 
 
-def run(seconds: float, seed: int, *, plain: bool = False, picture: str | None = None) -> int:
+def run(
+    seconds: float,
+    seed: int,
+    *,
+    plain: bool = False,
+    picture: str | None = None,
+    fleet: int | None = None,
+    redis: str | None = None,
+) -> int:
     """Plays the day, shows it, and says what it came to.
 
     Args:
@@ -37,13 +46,20 @@ def run(seconds: float, seed: int, *, plain: bool = False, picture: str | None =
         seed: of everything that happens by chance.
         plain: write lines even on a terminal that could show more.
         picture: a file for a picture of the day, as SVG.
+        fleet: how many processes call leads; this one alone without it.
+        redis: the URL of the Redis that they share.
 
     Returns:
         What to exit with: 0, or 128 and the number of the signal that ended it early.
+
+    Raises:
+        ConfigurationError: when a fleet has no Redis.
     """
-    inbox: queue.SimpleQueue[Note] = queue.SimpleQueue()
+    inbox = _Inbox()
     ledger = Ledger()
-    with _signals(inbox.put), Day(Script.write(seconds, seed), inbox.put) as day:
+    with _signals(inbox.add), _day(seconds, seed, fleet, redis, inbox, ledger) as day:
+        if ledger.fleet is not None:
+            ledger.fleet.arrivals = day.arrivals
         camera = None if picture is None else _camera(day, ledger)
         view = _view(day, ledger, plain=plain)
         with view:
@@ -55,7 +71,31 @@ def run(seconds: float, seed: int, *, plain: bool = False, picture: str | None =
     return code
 
 
-def _watch(inbox: queue.SimpleQueue[Note], ledger: Ledger, view: View, camera: Camera | None) -> int:
+class _Inbox(queue.SimpleQueue["Note"]):
+    """Where notes arrive, from any thread and from the handlers of signals."""
+
+    left = False
+    """Whether somebody has ended the demo early."""
+
+    def add(self, note: Note) -> None:
+        """Adds a note."""
+        self.left = self.left or isinstance(note, Left)
+        self.put(note)
+
+
+def _day(
+    seconds: float, seed: int, fleet: int | None, redis: str | None, inbox: _Inbox, ledger: Ledger
+) -> AbstractContextManager[Day]:
+    if fleet is None:
+        return Day(Script.write(seconds, seed), inbox.add)
+    from recloser.demo.fleet.day import day_of_a_fleet  # noqa: PLC0415 - one process needs none of it
+    from recloser.demo.fleet.ledger import FleetLedger  # noqa: PLC0415
+
+    ledger.fleet = FleetLedger()
+    return day_of_a_fleet(seconds, seed, fleet, redis, inbox.add, lambda: inbox.left)
+
+
+def _watch(inbox: _Inbox, ledger: Ledger, view: View, camera: Camera | None) -> int:
     """Shows what comes in until the day is over; returns what to exit with."""
     while True:
         view.draw()
@@ -72,7 +112,7 @@ def _watch(inbox: queue.SimpleQueue[Note], ledger: Ledger, view: View, camera: C
             view.tell(note)
 
 
-def _arrivals(inbox: queue.SimpleQueue[Note]) -> Iterator[Note]:
+def _arrivals(inbox: _Inbox) -> Iterator[Note]:
     """What arrives until it is time to draw again."""
     until = time.monotonic() + _TICK
     while (left := until - time.monotonic()) > 0:

@@ -1,92 +1,35 @@
-"""The day itself: a script played against a real server, and a few threads that call the leads meanwhile."""
+"""The day itself: a script played against a real server, and the lines of a crew that call the leads meanwhile."""
 
 from __future__ import annotations
 
-import heapq
-import math
 import threading
 import time
 from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Self
 
-from recloser import PausedError, Recloser
-from recloser.demo.clients import LOST, connect, tries
-from recloser.demo.ledger import Call, Changed, Crashed, Cued, End, HeldBack, Over
+from recloser import BackendError
+from recloser.demo.crew import Alone, GoneError
+from recloser.demo.hours import Hours
+from recloser.demo.leads import Leads
+from recloser.demo.ledger import Changed, Crashed, Cued, HeldBack, Over
 from recloser.demo.provider import ProviderServer
 from recloser.demo.script import HELD_BACK
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
 
-    from recloser.core.events import Event
-    from recloser.demo.clients import Try
+    from recloser.circuit import Snapshot
+    from recloser.demo.crew import Crew, Line
     from recloser.demo.ledger import Note
-    from recloser.demo.script import Cue, Lead, Script
+    from recloser.demo.script import Cue, Script
 
-__all__ = ["Day", "Leads"]
+__all__ = ["Day"]
 
-_LINES = 3
 _CLOSE_WITHIN = 3.0
+_TRIES_AGAIN = 0.2
 _RESUMED = ("resumed", "resumed by hand")
-_SAID = bytes(3200)
-_BEFORE_A_BARGE_IN = 2  # pieces of an answer
-
-
-class Leads:
-    """The queue of leads: each is handed out once its time has come.
-
-    Args:
-        leads: who is to be called.
-        began: when the day began, on the monotonic clock.
-        gap: seconds between leads that come back. They were put back for the same pause, and the first of them is the
-            trial that ends it.
-    """
-
-    def __init__(self, leads: tuple[Lead, ...], began: float, gap: float) -> None:
-        self._gap = gap
-        self._changed = threading.Condition()
-        self._due = [(began + lead.at, lead.number, lead) for lead in leads]
-        heapq.heapify(self._due)
-        self._held: dict[int, tuple[float, Lead]] = {}
-        self._closed = False
-
-    def take(self) -> Lead | None:
-        """The next lead, waited for; None once the queue is closed."""
-        with self._changed:
-            while not self._closed:
-                now = time.monotonic()
-                for number, (when, lead) in tuple(self._held.items()):
-                    if when <= now:
-                        del self._held[number]
-                        heapq.heappush(self._due, (when, number, lead))
-                if self._due and self._due[0][0] <= now:
-                    return heapq.heappop(self._due)[2]
-                soonest = min((when for when, _ in self._held.values()), default=math.inf)
-                if self._due:
-                    soonest = min(soonest, self._due[0][0])
-                self._changed.wait(None if math.isinf(soonest) else soonest - now)
-            return None
-
-    def put_back(self, lead: Lead, delay: float | None) -> None:
-        """``lead`` comes up again after that many seconds, or, with None, when somebody says so."""
-        with self._changed:
-            when = math.inf if delay is None else time.monotonic() + delay + self._gap * len(self._held)
-            self._held[lead.number] = (when, lead)
-            self._changed.notify()
-
-    def release(self) -> None:
-        """Whoever was put back comes up now."""
-        with self._changed:
-            self._held = {number: (0.0, lead) for number, (_, lead) in self._held.items()}
-            self._changed.notify_all()
-
-    def close(self) -> None:
-        """Hands out nothing any more."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
 
 
 class Day:
@@ -95,38 +38,38 @@ class Day:
     Args:
         script: what happens.
         tell: told of everything that does, from any thread.
+        crew: who makes the calls; this process alone by default. It is closed with the day.
 
     Attributes:
         script: what happens.
-        recloser: the toolkit that the agent is built on.
-        began: when the day began, on the monotonic clock.
+        crew: who makes the calls.
     """
 
     script: Script
-    recloser: Recloser
-    began: float
+    crew: Crew
 
-    def __init__(self, script: Script, tell: Callable[[Note], object]) -> None:
+    def __init__(self, script: Script, tell: Callable[[Note], object], crew: Crew | None = None) -> None:
         self.script = script
+        self.crew = Alone() if crew is None else crew
         self._tell = tell
-        self._unix = 0.0
+        self._hours = Hours()
         self._moved = threading.Condition()
         self._stopped = False
         self._happened: dict[tuple[str, str], float] = {}
         self._closing = ExitStack()
-        self.began = 0.0
-        self.recloser = Recloser("memory://", namespace="demo")
 
     def __enter__(self) -> Self:
         with ExitStack() as opened:
-            opened.callback(self.recloser.close)
-            self._server = opened.enter_context(ProviderServer(self.script.pace.unit))
+            opened.callback(self.crew.close)
             pace = self.script.pace
-            self._agent = connect(self.recloser, self._server.address, pace.policy, pace.timeout)
-            opened.callback(self.recloser.listen(self._hear))
-            self.began, self._unix = time.monotonic(), time.time()
-            self._leads = Leads(self.script.leads, self.began, 0.3 * pace.unit)
-            self._callers = [self._thread(f"demo-line-{line + 1}", self._call) for line in range(_LINES)]
+            self._server = opened.enter_context(ProviderServer(pace.unit))
+            self.crew.open(self._server.address, pace, self._hours, self._hear)
+            self._hours.begin()
+            self._leads = Leads(self.script.leads, self._hours.began, 0.3 * pace.unit / self.script.often)
+            self._callers = [
+                self._thread(f"demo-line-{number}", partial(self._call, line))
+                for number, line in enumerate(self.crew.lines, 1)
+            ]
             self._director = self._thread("demo-director", self._direct)
             opened.callback(self._stop)
             for thread in (*self._callers, self._director):
@@ -149,19 +92,24 @@ class Day:
         """How many requests reached each provider."""
         return dict(self._server.requests)
 
-    def dialling(self) -> bool:
-        """Whether a lead whose turn it is would be called now."""
-        return self._agent.allowed()
+    @property
+    def arrivals(self) -> Sequence[tuple[str, float]]:
+        """Which provider was asked, and when, in Unix time; it grows."""
+        return self._server.arrivals
+
+    def status(self) -> Mapping[str, Snapshot]:
+        """The circuits."""
+        return self.crew.status()
 
     def now(self) -> float:
         """Seconds since the day began."""
-        return time.monotonic() - self.began
+        return self._hours.now()
 
     # -- the script --------------------------------------------------------------------------------------------------
 
     def _direct(self) -> None:
         for cue in self.script.cues:
-            self._wait(self.began + cue.at)
+            self._wait(self._hours.began + cue.at)
             self._wait(time.monotonic() + self.script.pace.patience, partial(self._seen, cue))
             self._wait(max((self._happened.get(each, 0.0) for each in cue.after), default=0.0) + cue.hold)
             if self._stopped:
@@ -170,6 +118,10 @@ class Day:
         self._leads.close()
         for caller in self._callers:
             caller.join()
+        if self._stopped:
+            return
+        for note in self.crew.last_words():
+            self._tell(note)
         self._tell(Over(self.now()))
 
     def _play(self, cue: Cue) -> None:
@@ -184,9 +136,24 @@ class Day:
         elif cue.action == "heal":
             self._server.heal(cue.circuit)
         elif cue.action == "pause":
-            self.recloser.pause(cue.circuit, reason=cue.reason, by=cue.by)
+            self._operate(partial(self.crew.recloser.pause, cue.circuit, reason=cue.reason, by=cue.by))
         elif cue.action == "resume":
-            self.recloser.resume(cue.circuit, by=cue.by)
+            self._operate(partial(self.crew.recloser.resume, cue.circuit, by=cue.by))
+        elif cue.action != "end":
+            self.crew.perform(cue)
+
+    def _operate(self, act: Callable[[], object]) -> None:
+        """Does what an operator does, who tries again where a Redis does not answer at once."""
+        until = time.monotonic() + self.script.pace.patience
+        while not self._stopped:
+            try:
+                act()
+            except BackendError:
+                if time.monotonic() > until:
+                    raise
+                self._wait(time.monotonic() + _TRIES_AGAIN)
+            else:
+                return
 
     def _seen(self, cue: Cue) -> bool:
         return all(each in self._happened for each in cue.after)
@@ -196,47 +163,32 @@ class Day:
         with self._moved:
             self._moved.wait_for(lambda: self._stopped or for_what(), max(0.0, until - time.monotonic()))
 
-    def _hear(self, event: Event) -> None:
-        """What the toolkit reports, on the thread that brought it about."""
-        self._tell(Changed(event.at - self._unix, event))
-        with self._moved:
-            self._happened[event.circuit, event.kind] = time.monotonic()
-            self._moved.notify_all()
-        if event.kind in _RESUMED:
-            self._leads.release()
+    def _hear(self, note: Note) -> None:
+        """What happens, on the thread that brought it about."""
+        self._tell(note)
+        if isinstance(note, Changed):
+            with self._moved:
+                self._happened[note.event.circuit, note.event.kind] = time.monotonic()
+                self._moved.notify_all()
+            if note.event.kind in _RESUMED:
+                self._leads.release()
+        elif isinstance(note, HeldBack):
+            with self._moved:
+                self._happened.setdefault((note.paused.circuit, HELD_BACK), time.monotonic())
+                self._moved.notify_all()
 
     # -- the calls ---------------------------------------------------------------------------------------------------
 
-    def _call(self) -> None:
+    def _call(self, line: Line) -> None:
         while (lead := self._leads.take()) is not None:
-            requests: list[Try] = []
-            tries.set(requests)
-            started = time.monotonic()
-            lost: Exception | None = None
             try:
-                end = self._talk(lead)
-            except LOST as error:
-                if isinstance(error, PausedError) and not requests:
-                    self._tell(HeldBack(self.now(), lead, error))
-                    with self._moved:
-                        self._happened.setdefault((error.circuit, HELD_BACK), time.monotonic())
-                        self._moved.notify_all()
-                    self._leads.put_back(lead, error.retry_after)
-                    continue
-                end, lost = End.LOST, error
-            self._tell(Call(self.now(), lead, end, time.monotonic() - started, tuple(requests), lost))
-
-    def _talk(self, lead: Lead) -> End:
-        """One call, from dialling to the end of the agent's answer, or until the caller has heard enough of it."""
-        agent = self._agent
-        agent.dial(lead.phone)
-        answer = "".join(agent.think(agent.listen(_SAID)))
-        speech = agent.speak(answer)
-        for heard, _ in enumerate(speech, 1):
-            if lead.interrupts and heard == _BEFORE_A_BARGE_IN:
-                speech.close()
-                return End.INTERRUPTED
-        return End.COMPLETED
+                note = line(lead)
+            except GoneError:
+                self._leads.hand_on(lead)
+                return
+            self._hear(note)
+            if isinstance(note, HeldBack):
+                self._leads.put_back(lead, note.paused.retry_after)
 
     # -- life --------------------------------------------------------------------------------------------------------
 
@@ -255,5 +207,6 @@ class Day:
             self._moved.notify_all()
         self._leads.close()
         self._server.close()
+        self.crew.hang_up()
         for thread in (*self._callers, self._director):
             thread.join(_CLOSE_WITHIN)

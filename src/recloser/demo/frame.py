@@ -14,13 +14,16 @@ from recloser.core.duration import format_duration
 from recloser.demo.clients import SPEECH
 from recloser.demo.ledger import Call, Changed, Cued, End, HeldBack
 from recloser.demo.script import ROLES
+from recloser.demo.words import many, milliseconds
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from recloser.circuit import Snapshot
     from recloser.demo.day import Day
-    from recloser.demo.ledger import Ledger
+    from recloser.demo.fleet.ledger import FleetLedger
+    from recloser.demo.ledger import Ledger, Note
     from recloser.demo.summary import Part
-    from recloser.reports import Status
 
 __all__ = ["Moment", "frame", "table_of"]
 
@@ -54,25 +57,29 @@ class Moment:
         dialling: whether a lead whose turn it is would be called.
         at: seconds since the day began.
         unix: the same moment as Unix time.
+        speaks: the provider that speaks now.
     """
 
     day: float
     ledger: Ledger
-    status: Status
+    status: Mapping[str, Snapshot]
     dialling: bool
     at: float
     unix: float
+    speaks: str | None = None
 
     @classmethod
     def of(cls, day: Day, ledger: Ledger) -> Self:
         """The present moment of a day."""
-        return cls(day.script.pace.day, ledger, day.recloser.status(), day.dialling(), day.now(), time.time())
+        length, crew = day.script.pace.day, day.crew
+        return cls(length, ledger, crew.status(), crew.dialling(), day.now(), time.time(), crew.speaking())
 
 
 def frame(moment: Moment, width: int, height: int) -> list[Text]:
     """The lines of a frame, none wider than ``width`` and no more than ``height``."""
     width = max(_LEAST, min(width, _WIDEST))
-    top = [*_header(moment, width), Text(), *_circuits(moment, width), Text(), _dialling(moment), Text()]
+    fleet = [] if moment.ledger.fleet is None else _fleet(moment.ledger.fleet, moment)
+    top = [*_header(moment, width), Text(), *_circuits(moment, width), Text(), _dialling(moment), *fleet, Text()]
     bottom = [Text(), _saved(moment.ledger, width)]
     lines = [*top, *_logs(moment, width, height - len(top) - len(bottom)), *bottom]
     for line in lines:
@@ -85,7 +92,10 @@ def frame(moment: Moment, width: int, height: int) -> list[Text]:
 
 def _header(moment: Moment, width: int) -> list[Text]:
     title = Text("recloser demo", style="bold")
-    title.append(f"a voice agent's day in {format_duration(moment.day)}".rjust(width - len(title)), style="dim")
+    fleet = moment.ledger.fleet
+    where = "" if fleet is None else f", in {len(fleet.joined)} processes"
+    about = f"a voice agent's day in {format_duration(moment.day)}{where}"
+    title.append(about.rjust(width - len(title)), style="dim")
     share = min(moment.at / moment.day, 1.0)
     minutes = int(share * (_CLOSES - _OPENS) * 60) + _OPENS * 60
     bar = Text(f"{minutes // 60:02d}:{minutes % 60:02d}  ", style="bold")
@@ -101,7 +111,6 @@ def _circuits(moment: Moment, width: int) -> list[Text]:
     titles = ("PROVIDER", "FOR", "IN TRUTH", " CIRCUIT", "IN ITS WINDOW", "NEXT")
     widths = (12, 23, 13, 13, 17, 0) if roomy else (12, 0, 13, 13, 0, 0)
     rows = [_row([Text(title, style="dim") for title in titles], widths)]
-    speaks = next((to for name, to in moment.status.fallbacks.items() if "speak" in name), None)
     for name, role in ROLES.items():
         shot = moment.status[name]
         fault = moment.ledger.dead.get(name)
@@ -112,7 +121,7 @@ def _circuits(moment: Moment, width: int) -> list[Text]:
             Text("well", style="dim") if fault is None else Text(fault.short, style="red"),
             Text(f" {chip} ", style=_CHIPS[shot.state]),
             Text(f"{shot.failures} of {shot.calls:>2} failed", style="" if shot.failures else "dim"),
-            _next(shot, moment.unix, speaks=name == speaks),
+            _next(shot, moment.unix, speaks=name == moment.speaks),
         ]
         rows.append(_row(cells, widths))
     return rows
@@ -142,7 +151,7 @@ def _next(shot: Snapshot, now: float, *, speaks: bool) -> Text:
 def _dialling(moment: Moment) -> Text:
     text = Text("DIALLING".ljust(_LABEL), style="dim")
     waiting = moment.ledger.waiting
-    queue = f"; {waiting} lead{'s'[: waiting != 1]} back in the queue" if waiting else ""
+    queue = f"; {many(waiting, 'lead')} back in the queue" if waiting else ""
     if moment.dialling:
         return text.append("goes on" + queue, style="not dim green")
     states = {name: moment.status[name].state for name in ROLES}
@@ -153,6 +162,35 @@ def _dialling(moment: Moment) -> Text:
         if state is not State.CLOSED and (speechless or name not in SPEECH)
     ]
     return text.append("paused", style="not dim bold red").append(f": {', '.join(blocking)}{queue}", style="not dim")
+
+
+def _fleet(fleet: FleetLedger, moment: Moment) -> list[Text]:
+    """Who is there, and how the latest transition spread; or how they do without Redis."""
+    processes = Text("PROCESSES".ljust(_LABEL), style="dim")
+    for number in sorted(fleet.joined):
+        mark, style = (
+            ("✗", "bold red") if number in fleet.gone else ("●", "yellow" if number in fleet.without else "green")
+        )
+        processes.append(f"{mark} ", style=f"not dim {style}").append(f"{number}  ", style="not dim")
+    processes.append(f" {len(fleet.alive)} there", style="not dim")
+    if fleet.gone:
+        processes.append(f", {len(fleet.gone)} gone", style="not dim red")
+    shared = Text("SHARED".ljust(_LABEL), style="dim")
+    if fleet.stops is not None:
+        calls = len(fleet.meanwhile(moment.ledger))
+        shared.append(f"Redis stands still for {moment.at - fleet.stops:.1f}s", style="not dim bold red")
+        shared.append(f": {many(calls, 'call')} ended meanwhile", style="not dim")
+    elif fleet.without:
+        shared.append(f"Redis does not answer {len(fleet.without)} of them", style="not dim bold red")
+    elif fleet.known and fleet.slowest is not None:
+        last, (probes, _) = fleet.known[-1], fleet.probes(moment.ledger)
+        by = f"decided in {last.member}" if last.member else "by the operator"
+        shared.append(f"{last.circuit} ", style="not dim").append(
+            last.state.name, style=f"not dim {_WORDS[last.state]}"
+        )
+        shared.append(f" {by}, everywhere in {milliseconds(last.seconds)}", style="not dim")
+        shared.append(f"  ·  slowest {milliseconds(fleet.slowest.seconds)}  ·  {many(probes, 'probe')}", style="dim")
+    return [processes, shared]
 
 
 def _saved(ledger: Ledger, width: int) -> Text:
@@ -179,8 +217,9 @@ def _logs(moment: Moment, width: int, height: int) -> list[Text]:
     left = width // 2 if side_by_side else width
     right = width - left if side_by_side else width
     calls = [_call(note) for note in moment.ledger.told if isinstance(note, Call | HeldBack)]
-    events = [line for note in moment.ledger.told if isinstance(note, Cued | Changed) for line in _event(note, right)]
-    call_heading = Text(f"{'CALLS':<14}SPOKEN BY", style="dim")
+    events = [line for note in moment.ledger.told for line in _event(note, right)]
+    who = f"{'CALLS':<14}" if moment.ledger.fleet is None else f"{'  IN':<6}{'CALLS':<12}"
+    call_heading = Text(f"{who}SPOKEN BY", style="dim")
     event_heading = Text("WHAT HAPPENED", style="dim")
     if not side_by_side:
         half = height // 2
@@ -202,7 +241,10 @@ def _latest(heading: Text, lines: list[Text], height: int) -> list[Text]:
 def _call(note: Call | HeldBack) -> Text:
     mark, style = ("‖", "yellow") if isinstance(note, HeldBack) else _ENDS[note.end]
     who, remark = _remark(note)
-    text = Text(f"{mark} ", style=style).append(f"{note.lead!s:<12}", style="default")
+    text = Text(f"{mark} ", style=style)
+    if note.member:
+        text.append(f"{note.member:>2}  ", style="dim default")
+    text.append(f"{note.lead!s:<12}", style="default")
     return text.append(f"{who:<11}", style="default" if style == "green" else style).append(remark, style="dim default")
 
 
@@ -223,11 +265,18 @@ def _remark(note: Call | HeldBack) -> tuple[str, str]:
     return note.voice, ", ".join([*failed, *(f"{name} not asked" for name in note.skipped)])
 
 
-def _event(note: Cued | Changed, width: int) -> list[Text]:
+def _event(note: Note, width: int) -> list[Text]:
     text = Text(f"{max(note.at, 0.0):5.1f}s".ljust(_INDENT), style="dim")
     if isinstance(note, Cued):
         return [text.append(note.cue.short, style="not dim magenta" if note.cue.by else "not dim italic")]
+    if not isinstance(note, Changed):
+        # How a transition spread has a place of its own, and so have calls.
+        told = note.told()
+        quiet = told is None or told[0] == "fleet"
+        return [] if told is None or quiet else [text.append(f"{told[1]} {told[2]}", style="not dim")]
     event = note.event
+    if event.circuit == "*":
+        return [text.append(f"{note.who}: {event.kind}", style="not dim yellow")]
     text.append(f"{event.circuit} ", style="not dim").append(event.state.name, style=f"not dim {_WORDS[event.state]}")
     if event.until is not None:
         text.append(f" for {format_duration(event.until - event.at)}", style="not dim")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, deque
 from dataclasses import dataclass, field
 from enum import Enum
@@ -11,12 +12,18 @@ from recloser import PausedError, State
 from recloser.demo.clients import SPEECH
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from recloser.core.events import Event
     from recloser.demo.clients import Try
+    from recloser.demo.fleet.ledger import FleetLedger
     from recloser.demo.provider import Fault
     from recloser.demo.script import Cue, Lead
 
-__all__ = ["Call", "Changed", "Crashed", "Cued", "End", "HeldBack", "Ledger", "Left", "Note", "Over"]
+__all__ = ["Call", "Changed", "Crashed", "Cued", "End", "HeldBack", "Ledger", "Left", "Note", "Over", "blocked"]
+
+_ONE_PAUSE = 0.1
+"""Processes work out when a pause began each for itself; what is closer together than so many seconds is one pause."""
 
 
 class End(Enum):
@@ -29,9 +36,24 @@ class End(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """Something that happened ``at`` so many seconds after the day began."""
+    """Something that happened.
+
+    Attributes:
+        at: how many seconds after the day began.
+        member: in which process of a fleet; 0 where there is only one, and for what its operator does.
+    """
 
     at: float
+    member: int = field(default=0, kw_only=True)
+
+    @property
+    def who(self) -> str:
+        """The process, in words."""
+        return f"process {self.member}" if self.member else "the operator"
+
+    def told(self) -> tuple[str, str, str] | None:
+        """A sort, a name, and what there is to say; None when the views have words of their own, or none."""
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +152,7 @@ class Ledger:
         waited: the same while the provider was well again already: what a cooldown costs.
         kept: the leads who were not called while the call would have been silent.
         moved: the leads to whom another provider spoke while the first choice was dead.
+        fleet: the same about processes, where there are several.
     """
 
     calls: list[Call] = field(default_factory=list)
@@ -141,11 +164,14 @@ class Ledger:
     waited: Counter[str] = field(default_factory=Counter)
     kept: set[int] = field(default_factory=set)
     moved: set[int] = field(default_factory=set)
-    _counted: set[tuple[int, float]] = field(default_factory=set)
+    fleet: FleetLedger | None = None
+    _counted: dict[tuple[int, str], float] = field(default_factory=dict)
 
     def add(self, note: Note) -> None:
         """Puts down one more thing."""
         self.told.append(note)
+        if self.fleet is not None:
+            self.fleet.add(note)
         if isinstance(note, Cued):
             if note.cue.fault is not None:
                 self.dead[note.cue.circuit] = note.cue.fault
@@ -171,11 +197,11 @@ class Ledger:
 
     def _count_held(self, note: HeldBack) -> None:
         # Put back several times during one pause, a lead would have been called once.
-        key = (note.lead.number, note.paused.since)
-        if key in self._counted:
+        circuit, since = note.paused.circuit, note.paused.since
+        key = (note.lead.number, circuit)
+        if abs(since - self._counted.get(key, -math.inf)) < _ONE_PAUSE:
             return
-        self._counted.add(key)
-        circuit = note.paused.circuit
+        self._counted[key] = since
         (self.spared if circuit in self.dead else self.waited)[circuit] += 1
         if circuit in self.dead:
             self.kept.add(note.lead.number)
@@ -200,18 +226,23 @@ class Ledger:
 
     def happened(self, *kinds: str) -> Counter[str]:
         """How often any of these kinds of event happened to each circuit."""
-        return Counter(note.event.circuit for note in self.events if note.event.kind in kinds)
+        return Counter(note.event.circuit for note in self.shared if note.event.kind in kinds)
+
+    @property
+    def shared(self) -> list[Changed]:
+        """The transitions that hold everywhere, in the order in which they were made."""
+        return sorted((note for note in self.events if not note.event.local), key=lambda note: note.event.at)
 
     def pauses(self, now: float) -> list[float]:
         """How long dialling was paused, each time; the last time may go on ``now``."""
         states: dict[str, State] = {}
         lengths: list[float] = []
         since: float | None = None
-        for note in self.events:
+        for note in self.shared:
             states[note.event.circuit] = note.event.state
-            if since is None and _blocked(states):
+            if since is None and blocked(states):
                 since = note.at
-            elif since is not None and not _blocked(states):
+            elif since is not None and not blocked(states):
                 lengths.append(note.at - since)
                 since = None
         return lengths if since is None else [*lengths, now - since]
@@ -239,7 +270,7 @@ class Ledger:
         return sum(cost.get(provider, 0.0) * times for provider, times in self.spared.items())
 
 
-def _blocked(states: dict[str, State]) -> bool:
+def blocked(states: Mapping[str, State]) -> bool:
     """Whether dialling is paused when circuits are in these states."""
     no = (State.OPEN, State.PAUSED)
     needed = ("deepgram", "openai", "twilio")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 
 from recloser import PausedError
 from recloser.core.duration import format_duration
+from recloser.core.events import EventKind
 from recloser.demo import clients
 from recloser.demo.ledger import Call, Changed, Cued, End, HeldBack
 from recloser.demo.summary import summary
@@ -83,7 +84,7 @@ def about(day: Day) -> list[str]:
     script, policy = day.script, day.script.pace.policy
     window, cooldown = format_duration(policy.window), format_duration(policy.cooldown)
     return [
-        f"A voice agent's day in {format_duration(script.pace.day)}, on the memory backend (seed {script.seed}).",
+        f"A voice agent's day in {format_duration(script.pace.day)}, {day.crew.where} (seed {script.seed}).",
         f"Five providers answer on {day.address}; a script breaks and heals them.",
         f"Every circuit trips at {policy.failures} failures in {window} and is tested after {cooldown}.",
     ]
@@ -100,18 +101,25 @@ def line(note: Note) -> str:
 
 def _told(note: Note) -> tuple[str, str, str] | None:
     if isinstance(note, Cued):
-        if note.cue.action == "end":
-            return "script", "", str(note.cue)
         return "operator" if note.cue.by else "script", note.cue.circuit, str(note.cue)
     if isinstance(note, Changed):
-        event = note.event
-        pause = "" if event.until is None else f" for {format_duration(event.until - event.at)}"
-        return "circuit", event.circuit, f"{event.previous.name} -> {event.state.name}{pause}: {event.reason}"
+        return _changed(note)
+    by = f"{note.who}: " if note.member else ""
     if isinstance(note, HeldBack):
-        return "held", str(note.lead), held_text(note)
+        return "held", str(note.lead), by + held_text(note)
     if isinstance(note, Call):
-        return "call", str(note.lead), call_text(note)
-    return None
+        return "call", str(note.lead), by + call_text(note)
+    return note.told()
+
+
+def _changed(note: Changed) -> tuple[str, str, str]:
+    event = note.event
+    if event.circuit == "*":
+        because = f": {event.reason}" if event.kind is EventKind.BACKEND_LOST else ""
+        return "redis", note.who, f"{event.kind}{because}"
+    pause = "" if event.until is None else f" for {format_duration(event.until - event.at)}"
+    alone = f", in {note.who} alone" if event.local else ""
+    return "circuit", event.circuit, f"{event.previous.name} -> {event.state.name}{pause}{alone}: {event.reason}"
 
 
 def call_text(call: Call) -> str:
@@ -120,6 +128,8 @@ def call_text(call: Call) -> str:
     if call.end is End.LOST:
         if isinstance(call.error, PausedError):
             why.append(f"{call.error.circuit} is {call.error.state.name}")
+        elif not why:
+            why.append(str(call.error))
         return f"lost: {'; '.join(why)}"
     why += [f"{each} is not asked" for each in call.skipped]
     if call.end is End.INTERRUPTED:

@@ -11,6 +11,7 @@ import re
 import socket
 import sys
 import threading
+import time
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
@@ -77,12 +78,12 @@ class ProviderServer:
         unit: a provider answers after a tenth of this many seconds, and plays its pieces at such a pace.
 
     Attributes:
-        requests: how many requests reached each provider, whatever became of them.
+        arrivals: the requests that reached a provider, whatever became of them: which one, and when, in Unix time.
     """
 
     def __init__(self, unit: float = 0.0) -> None:
         self.unit = unit
-        self.requests: Counter[str] = Counter()
+        self.arrivals: list[tuple[str, float]] = []
         self._faults: dict[str, Fault] = {}
         self._changed = threading.Condition()
         self._closing = threading.Event()
@@ -90,6 +91,11 @@ class ProviderServer:
         self._thread = threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, name="demo-providers", daemon=True
         )
+
+    @property
+    def requests(self) -> Counter[str]:
+        """How many requests reached each provider."""
+        return Counter(provider for provider, _ in self.arrivals)
 
     @property
     def address(self) -> str:
@@ -133,7 +139,7 @@ class ProviderServer:
     def arrived(self, provider: str) -> Fault | None:
         """Counts a request, and says what is wrong with its provider."""
         with self._changed:
-            self.requests[provider] += 1
+            self.arrivals.append((provider, time.time()))
             return self._faults.get(provider)
 
     def hang(self, provider: str, fault: Fault) -> None:

@@ -6,7 +6,7 @@ It is made of the length of the day and a seed alone: the same two give the same
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from recloser import Policy
@@ -41,6 +41,9 @@ _NAMES = (
 
 _INTERRUPTIONS = 0.12  # the share of callers that interrupt the agent
 _AT_LUNCH = 0.8
+_LAST_LEAD = 29.4
+_GAP = 0.39  # units between two leads of one process, in the middle
+_MOST_LEADS = 40.0  # in a second: this computer plays the providers, too
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,11 @@ class Pace:
         )
 
     @property
+    def standstill(self) -> float:
+        """How long Redis stands still: every process of a fleet is to notice, and each talks to it once a second."""
+        return max(1.5 * self.unit, 1.4)
+
+    @property
     def patience(self) -> float:
         """How long the script waits for what should have happened before it goes on without."""
         return 4 * self.unit + 3.0
@@ -91,7 +99,8 @@ class Cue:
 
     Attributes:
         at: seconds since the day began.
-        action: ``"break"``, ``"heal"``, ``"pause"``, ``"resume"`` or ``"end"``.
+        action: ``"break"``, ``"heal"``, ``"pause"``, ``"resume"`` or ``"end"``; of a fleet also ``"kill"`` (one of its
+            processes) and ``"stop"`` (its Redis, for a while).
         circuit: the provider, or the circuit that an operator pauses or resumes.
         fault: what the provider does from now on.
         reason: why the operator pauses it.
@@ -117,6 +126,8 @@ class Cue:
             "heal": f"{self.circuit} is well again",
             "pause": f"{self.by} pauses {self.circuit}: {self.reason}",
             "resume": f"{self.by} resumes {self.circuit}",
+            "kill": "a process is killed",
+            "stop": "Redis stands still",
             "end": "the day is over",
         }[self.action]
 
@@ -126,6 +137,8 @@ class Cue:
             "heal": f"{self.circuit} is well again; nobody tells Recloser",
             "pause": f"{self.by}, an operator, pauses {self.circuit}: {self.reason}",
             "resume": f"{self.by} resumes {self.circuit}",
+            "kill": "a process is killed in the middle of its calls (SIGKILL)",
+            "stop": "Redis stands still (SIGSTOP): it accepts whatever comes and answers nothing",
             "end": "the day is over",
         }[self.action]
 
@@ -164,19 +177,41 @@ class Script:
         pace: its lengths of time.
         cues: what breaks and heals, in order.
         leads: who is called, in order.
+        often: how many leads come in the time in which one comes to a crew of one process.
     """
 
     seed: int
     pace: Pace
     cues: tuple[Cue, ...]
     leads: tuple[Lead, ...]
+    often: float = 1.0
 
     @classmethod
     def write(cls, seconds: float, seed: int) -> Script:
         """The script of a day of that many seconds."""
         pace = Pace(seconds)
         chances = random.Random(seed)  # noqa: S311 - a story, not a secret
-        return cls(seed, pace, tuple(_cues(pace.unit, chances)), tuple(_leads(pace.unit, chances)))
+        return cls(seed, pace, tuple(_cues(pace.unit, chances)), tuple(_leads(pace.unit, chances, 1.0, _LAST_LEAD)))
+
+    @classmethod
+    def for_fleet(cls, seconds: float, seed: int, processes: int, *, stops: bool) -> Script:
+        """The same day for so many processes, one of which is killed.
+
+        Args:
+            seconds: how long it lasts.
+            seed: of everything that happens by chance.
+            processes: how many call leads.
+            stops: whether Redis stands still for a while.
+        """
+        pace = Pace(seconds)
+        chances = random.Random(seed)  # noqa: S311 - a story, not a secret
+        *cues, end = _cues(pace.unit, chances)
+        # At the end there is time to call those who were put back last.
+        cues += [*_fleet_cues(pace.unit, stops=stops), replace(end, hold=pace.unit)]
+        often = max(1.0, min(processes, _MOST_LEADS * _GAP * pace.unit))
+        # Redis stands still for no shorter in a short day: the leads must not have run out when the script goes on.
+        leads = _leads(pace.unit, chances, often, _LAST_LEAD + (pace.standstill + pace.patience) / pace.unit)
+        return cls(seed, pace, tuple(sorted(cues, key=lambda cue: cue.at)), tuple(leads), often)
 
 
 def _cues(unit: float, chances: random.Random) -> Iterator[Cue]:
@@ -211,11 +246,18 @@ def _cues(unit: float, chances: random.Random) -> Iterator[Cue]:
     yield Cue(30 * unit, "end", after=(("elevenlabs", "resumed"),))
 
 
-def _leads(unit: float, chances: random.Random) -> Iterator[Lead]:
+def _fleet_cues(unit: float, *, stops: bool) -> Iterator[Cue]:
+    # Calls go on as fast as they can after a pause: whoever is killed now has some in its hands.
+    yield Cue(unit * 12.6, "kill", after=(("deepgram", "resumed"),), hold=0.5 * unit)
+    if stops:
+        yield Cue(unit * 20.4, "stop", "redis", after=(("twilio", "resumed by hand"),), hold=0.3 * unit)
+
+
+def _leads(unit: float, chances: random.Random, often: float, last: float) -> Iterator[Lead]:
     moment, number = 0.2, 1
-    while moment < 29.4:
+    while moment < last:
         lunch = 19.4 < moment < 21.4
         interrupts = chances.random() < (_AT_LUNCH if lunch else _INTERRUPTIONS)
         yield Lead(number, chances.choice(_NAMES), round(unit * moment, 3), interrupts)
-        moment += chances.uniform(0.28, 0.5)
+        moment += chances.uniform(0.28, 0.5) / often
         number += 1

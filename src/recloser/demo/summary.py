@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from recloser.demo.clients import SPEECH
 from recloser.demo.ledger import End
+from recloser.demo.words import many
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -18,9 +19,14 @@ Part = tuple[str, tuple[tuple[str, str], ...]]
 """A heading, and its rows: a label and what there is to say."""
 
 
-def summary(ledger: Ledger, now: float) -> tuple[Part, Part]:
-    """What happened until ``now``, in seconds since the day began, and what it saved."""
-    return ("What happened", tuple(_happened(ledger, now).items())), ("What it saved", tuple(_saved(ledger).items()))
+def summary(ledger: Ledger, now: float) -> list[Part]:
+    """What happened until ``now``, in seconds since the day began, what a fleet did, and what it saved."""
+    parts = [("What happened", _happened(ledger, now)), ("What it saved", _saved(ledger))]
+    if ledger.fleet is not None:
+        from recloser.demo.fleet.report import report  # noqa: PLC0415 - one process needs none of it
+
+        parts.insert(1, ("What the fleet did", report(ledger.fleet, ledger)))
+    return [(heading, tuple(rows.items())) for heading, rows in parts]
 
 
 def _happened(ledger: Ledger, now: float) -> dict[str, str]:
@@ -31,9 +37,9 @@ def _happened(ledger: Ledger, now: float) -> dict[str, str]:
         "calls": f"{len(ledger.calls)} made: {ended[End.COMPLETED]} completed, {ended[End.INTERRUPTED]} interrupted by "
         f"the caller (which counted nothing), {ended[End.LOST]} lost",
         "voices": ", ".join(f"{name} spoke in {ledger.voices[name]}" for name in SPEECH),
-        "circuits": f"{_many(trips, 'trip')}, {_many(again, 're-trip')}, {_many(back, 'recovery', 'recoveries')} "
+        "circuits": f"{many(trips, 'trip')}, {many(again, 're-trip')}, {many(back, 'recovery', 'recoveries')} "
         "without anybody's help",
-        "dialling": f"paused {_many(len(pauses), 'time')} for {sum(pauses):.1f}s in all; {_many(leads, 'lead')} put "
+        "dialling": f"paused {many(len(pauses), 'time')} for {sum(pauses):.1f}s in all; {many(leads, 'lead')} put "
         f"back into the queue, {ledger.waiting} still in it",
     }
 
@@ -41,17 +47,13 @@ def _happened(ledger: Ledger, now: float) -> dict[str, str]:
 def _saved(ledger: Ledger) -> dict[str, str]:
     spared, waited = ledger.spared, ledger.waited
     return {
-        "dead providers": f"{_many(spared.total(), 'call')} not made to them{_each(spared)}",
-        "silent calls": f"{ledger.silent_avoided} avoided: {_many(len(ledger.kept), 'lead')} not called meanwhile, "
-        f"{_many(len(ledger.moved - ledger.kept), 'other')} spoken to by the next provider",
+        "dead providers": f"{many(spared.total(), 'call')} not made to them{_each(spared)}",
+        "silent calls": f"{ledger.silent_avoided} avoided: {many(len(ledger.kept), 'lead')} not called meanwhile, "
+        f"{many(len(ledger.moved - ledger.kept), 'other')} spoken to by the next provider",
         "hanging": f"about {ledger.hanging_avoided:.1f}s not spent on waiting for calls to fail, as measured today",
-        "the price": f"{_many(ledger.ended[End.LOST], 'call')} lost before and while circuits tripped; "
-        f"{_many(waited.total(), 'call')} not made although the provider was well again{_each(waited)}",
+        "the price": f"{many(ledger.ended[End.LOST], 'call')} lost before and while circuits tripped; "
+        f"{many(waited.total(), 'call')} not made although the provider was well again{_each(waited)}",
     }
-
-
-def _many(count: int, one: str, more: str = "") -> str:
-    return f"{count} {one}" if count == 1 else f"{count} {more or one + 's'}"
 
 
 def _each(counts: Counter[str]) -> str:

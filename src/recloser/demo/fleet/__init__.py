@@ -1,0 +1,1 @@
+"""The same day in several processes that share their circuits over Redis."""
