@@ -31,12 +31,12 @@ from recloser.standin import StandIn
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from recloser.account import Asked
     from recloser.backends import Answer, Backend, Parcel, Seat
     from recloser.clock import Clock
     from recloser.core.machine import Facts, Record, Step
     from recloser.courier import Desk
     from recloser.replica import Replica
+    from recloser.stock import Asked
 
 __all__ = ["Carrier"]
 
@@ -160,7 +160,7 @@ class Carrier:
         with self._turning:
             with self._books:
                 for account in self.accounts.values():
-                    self._gives_back(account, account.drop_stock())
+                    self._gives_back(account, account.stock.drop())
                 everything = list(self.accounts.values())
             with suppress(BackendError):
                 if not self.connection.lost:
@@ -317,7 +317,7 @@ class Carrier:
                 # What had to wait for the first word has waited long enough.
                 self._pace.hurry()
             if answer.found is not None and known:
-                back = account.leased(asked, answer.leases, sent, now)
+                back = account.stock.leased(asked, answer.leases, sent, now)
                 self._gives_back(account, back)
             if bool(account.trouble) is not bool(troubled):
                 said = f"{account.trouble}; it goes on by itself" if account.trouble else "its keys can be used again"

@@ -91,13 +91,13 @@ class Local:
             # Permits that the fleet gave out before it was lost may be in use for so long.
             begins = min(self._connection.lost_at, account.troubled_at) + account.replica.policy.probe_timeout
             if now < begins:
-                account.no_asking(begins)
+                account.stock.no_asking(begins)
                 return
 
         def lend(seat: Seat, length: float) -> bool:
             return account.alone.lease(seat, length=length).granted
 
-        account.stock_up(lend, generation, now)
+        account.stock.fill(lend, generation, now)
 
     def _decided(self, account: Account, facts: Facts, step: Step) -> None:
         event = self._desk.step(account.replica, facts, step, local=True)

@@ -96,19 +96,19 @@ class RemoteCourier:
     def lease(self, replica: Replica, pool: Pool) -> tuple[Seat | None, float]:
         """A permit out of the stock; or None, and in how many seconds one may come."""
         account, now = self.carrier.join(replica), self._clock.now()
-        seat = account.take(pool, replica.record.generation, now)
+        seat = account.stock.take(pool, replica.record.generation, now)
         if seat is not None or account.is_due(now):
             # The fleet is to know that it is in use now, or that one is wanted.
             self.wake(replica)
-        return seat, account.retry_after(pool, now)
+        return seat, account.stock.retry_after(pool, now)
 
     def look(self, replica: Replica, pool: Pool) -> Lease:
         """What ``lease`` would answer, without taking anything."""
         account, now = self.carrier.join(replica), self._clock.now()
-        granted = account.has(pool, replica.record.generation, now)
+        granted = account.stock.has(pool, replica.record.generation, now)
         if not granted and account.is_due(now):
             self.wake(replica)
-        return Lease(granted, account.retry_after(pool, now))
+        return Lease(granted, account.stock.retry_after(pool, now))
 
     def give_back(self, replica: Replica, seat: Seat) -> None:
         """Ends a lease that was not used."""
