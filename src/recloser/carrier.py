@@ -11,11 +11,10 @@ import random
 import threading
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from recloser.account import Account
 from recloser.backends import Delivery, Remote
-from recloser.backends.memory import MemoryBackend
+from recloser.books import PARCELS, Books
 from recloser.connection import Connection
 from recloser.core import machine
 from recloser.core.events import EventKind, scrub
@@ -24,14 +23,14 @@ from recloser.core.window import NOTHING
 from recloser.errors import BackendError, ConfigurationError
 from recloser.listening import Listening
 from recloser.local import Local
-from recloser.locks import Section
 from recloser.pace import Pace
-from recloser.standin import StandIn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
+    from recloser.account import Account
     from recloser.backends import Answer, Backend, Parcel, Seat
+    from recloser.books import Flight
     from recloser.clock import Clock
     from recloser.core.machine import Facts, Record, Step
     from recloser.courier import Desk
@@ -41,18 +40,6 @@ if TYPE_CHECKING:
 __all__ = ["Carrier"]
 
 _log = logging.getLogger("recloser")
-
-_PARCELS = 100
-"""So many circuits go into one exchange at the most."""
-
-
-class _Flight(NamedTuple):
-    """An exchange that has not been answered; sent again, it is the same one."""
-
-    number: int
-    accounts: list[Account]
-    parcels: list[Parcel]
-    asked: list[list[Asked]]
 
 
 class Carrier:
@@ -64,31 +51,29 @@ class Carrier:
         desk: what events are written with.
 
     Attributes:
-        accounts: the circuits by their names.
+        books: what is known of each circuit.
         connection: how it gets on with the backend.
         wrong: why what answers cannot be used at all; None when it can.
         word: notified whenever the backend has answered.
     """
 
-    accounts: dict[str, Account]
+    books: Books
     connection: Connection
     wrong: ConfigurationError | None
     word: threading.Condition
 
     def __init__(self, backend: Backend, clock: Clock, desk: Desk) -> None:
         self.backend = backend
-        self.accounts = {}
         self.connection = Connection(getattr(backend, "address", "of the fleet"), clock)
         self.wrong = None
         self.word = threading.Condition()
         self._clock = clock
         self._desk = desk
-        self._memory = MemoryBackend(clock=clock)
         self._pace = Pace()
         self._local = Local(clock, desk, self.connection, self._pace)
+        self.books = Books(clock, desk, self._local, self._pace)
         self._turning = threading.Lock()
-        self._books = Section()
-        self._flight: _Flight | None = None
+        self._flight: Flight | None = None
         self._listening = Listening(backend, clock)
         self._verified = False
 
@@ -98,39 +83,13 @@ class Carrier:
 
     # -- what calls ask ------------------------------------------------------------------------------------------------
 
-    def join(self, replica: Replica) -> Account:
-        """The account of a circuit, opened now if this is the first that is heard of it."""
-        account = self.accounts.get(replica.name)
-        if account is None:
-            with self._books:
-                account = self.accounts.get(replica.name)
-                if account is None:
-                    now = self._clock.now()
-                    account = Account(replica, StandIn(replica, self._memory, self._clock), self._desk, now)
-                    self._local.apply(account)
-                    self.accounts[replica.name] = account
-        return account
-
-    def facts(self, replica: Replica) -> Facts:
-        """All that is known, with what was counted here and not delivered yet."""
-        account = self.join(replica)
-        with self._books:
-            now = self._clock.now()
-            account.collect(now)
-            shown = account.shown_at(now)
-            if self._local.is_lost(account):
-                return replace(shown, window=account.alone.facts().window)
-            return replace(shown, window=account.facts(now).window.merged(account.undelivered()))
-
     def heard(self) -> bool:
         """Whether the backend has said something about every circuit."""
-        with self._books:
-            every = all(each.is_told for each in self.accounts.values())
-        return self._verified and every and not self.connection.lost
+        return self._verified and self.books.are_told() and not self.connection.lost
 
     def report(self, replica: Replica, kind: EventKind, reason: str) -> None:
         """Puts down an event that no transition brought."""
-        facts = self.facts(replica)
+        facts = self.books.facts(replica)
         event = self._desk.event(replica, facts, kind, facts.record, facts.record, reason=reason)
         self._local.untold.append(event)
         self._desk.listeners.put(event)
@@ -144,7 +103,10 @@ class Carrier:
                 self._listen()
             flight = None
             if self._pace.free(self._clock.now()):
-                flight = self._flight or self._composed()
+                flight = self._flight or self.books.composed()
+                if flight is None and not self._verified:
+                    # Without a circuit it still asks once whether anybody is there.
+                    flight = self.books.packed([])
             if flight is not None:
                 self._carry(flight)
             if not self._listening.is_open and not self.connection.lost:
@@ -158,10 +120,10 @@ class Carrier:
     def last_turn(self) -> None:
         """Delivers what is left, in one try, and gives permits back that nobody will use."""
         with self._turning:
-            with self._books:
-                for account in self.accounts.values():
+            everything = self.books.all()
+            with self.books.lock:
+                for account in everything:
                     self._gives_back(account, account.stock.drop())
-                everything = list(self.accounts.values())
             with suppress(BackendError):
                 if not self.connection.lost:
                     self._look_at_all(everything)
@@ -176,7 +138,7 @@ class Carrier:
         Raises:
             BackendError: when the backend does not answer.
         """
-        account = self.join(replica)
+        account = self.books.join(replica)
         try:
             with self._turning:
                 while True:
@@ -187,7 +149,7 @@ class Carrier:
                     step = choose(facts)
                     if step is None or self._swap(account, facts, step):
                         break
-                with self._books:
+                with self.books.lock:
                     account.alone.yield_to(account.facts(self._clock.now()))
                     self._local.apply(account)
         finally:
@@ -210,17 +172,14 @@ class Carrier:
 
     def refresh(self) -> None:
         """Asks about everything once, if the backend answers at all."""
-        with self._turning:
-            with self._books:
-                everything = list(self.accounts.values())
-            with suppress(BackendError):  # the connection says so
-                if not self.connection.lost:
-                    self._look_at_all(everything)
+        with self._turning, suppress(BackendError):  # the connection says so
+            if not self.connection.lost:
+                self._look_at_all(self.books.all())
         self._desk.tell()
 
     def _look_at_all(self, accounts: list[Account]) -> None:
-        for first in range(0, len(accounts), _PARCELS):
-            self._look_at(accounts[first : first + _PARCELS])
+        for first in range(0, len(accounts), PARCELS):
+            self._look_at(accounts[first : first + PARCELS])
 
     def _look_at(self, accounts: list[Account]) -> None:
         """Carries what is on its way, and then asks about ``accounts`` whatever the pace.
@@ -231,39 +190,13 @@ class Carrier:
         if self._flight is not None:
             self._carry(self._flight)
         if self._flight is None:
-            with self._books:
-                flight = self._packed(accounts)
-            self._carry(flight)
+            self._carry(self.books.packed(accounts))
         if self._flight is not None:
             raise BackendError(self.connection.lost_because)
 
     # -- carrying ------------------------------------------------------------------------------------------------------
 
-    def _composed(self) -> _Flight | None:
-        """What there is to carry now."""
-        with self._books:
-            now = self._clock.now()
-            if self._pace.ticks(now):
-                self._pace.ticked(now, random.random())  # noqa: S311 - not a secret
-                for account in self.accounts.values():
-                    account.due = -math.inf
-            waiting = [each for each in self.accounts.values() if each.is_due(now)]
-            waiting.sort(key=lambda each: not each.urgent)
-            # Without a circuit it still asks once whether anybody is there.
-            return self._packed(waiting[:_PARCELS]) if waiting or not self._verified else None
-
-    def _packed(self, accounts: Iterable[Account]) -> _Flight:
-        now, flight = self._clock.now(), _Flight(self._desk.sequence(), [], [], [])
-        for account in accounts:
-            account.urgent, account.due = False, math.inf
-            account.collect(now)
-            asked = account.asks(now, self._pace.processes)
-            flight.accounts.append(account)
-            flight.asked.append(asked)
-            flight.parcels.append(account.parcel(asked))
-        return flight
-
-    def _carry(self, flight: _Flight) -> None:
+    def _carry(self, flight: Flight) -> None:
         """Sends an exchange and settles the answer; what is not answered stays on its way."""
         self._flight = flight
         try:
@@ -272,7 +205,7 @@ class Carrier:
             with self.word:
                 self.word.notify_all()
 
-    def _send(self, flight: _Flight, began: float) -> None:
+    def _send(self, flight: Flight, began: float) -> None:
         try:
             if not self._verified and isinstance(self.backend, Remote):
                 self.backend.verify()
@@ -309,7 +242,7 @@ class Carrier:
             self._lose(str(error))
 
     def _settle(self, account: Account, parcel: Parcel, asked: list[Asked], answer: Answer, sent: float) -> None:
-        with self._books:
+        with self.books.lock:
             now = self._clock.now()
             troubled, first = account.trouble, account.fleet is None
             known = account.hears(answer, parcel, now)
@@ -331,7 +264,7 @@ class Carrier:
             elif not account.trouble:
                 self._decide(account)
         finally:
-            with self._books:
+            with self.books.lock:
                 self._local.apply(account)
 
     def _gives_back(self, account: Account, seats: list[Seat]) -> None:
@@ -346,7 +279,7 @@ class Carrier:
     def _decide(self, account: Account) -> None:
         """Makes the transitions that are due by what the fleet knows."""
         while True:
-            with self._books:
+            with self.books.lock:
                 facts = account.facts(self._clock.now())
                 step = account.alone.announcement(facts)
             step = step or machine.decide(account.replica.policy, facts, self._clock.jitter())
@@ -364,7 +297,7 @@ class Carrier:
             return False
         account.unsure = None
         self._desk.listeners.put(event)
-        with self._books:
+        with self.books.lock:
             self._learn(account, record, facts.now)
         return True
 
@@ -389,9 +322,9 @@ class Carrier:
 
     def _decide_alone(self) -> None:
         """Makes the transitions that are due by what this process knows, where the fleet cannot be asked."""
-        with self._books:
+        with self.books.lock:
             now = self._clock.now()
-            for account in self.accounts.values():
+            for account in self.books.accounts.values():
                 if self._local.is_lost(account) and (account.stirred or account.is_due(now)):
                     account.collect(now)
                     self._local.apply(account)
@@ -404,30 +337,23 @@ class Carrier:
         self._verified = False
         if self.connection.breaks(because):
             self._desk.listeners.put(self._desk.about_all(EventKind.BACKEND_LOST, because))
-            with self._books:
-                for account in self.accounts.values():
-                    account.stirred = True
+            self.books.stir_all()
 
     def _regain(self) -> None:
         because = self.connection.lost_because
         if self.connection.works():
             self._desk.listeners.put(self._desk.about_all(EventKind.BACKEND_BACK, f"lost before: {because}"))
             self._listening.anew()
-            self._ask_about_all()
+            self.books.ask_about_all()
             self._pace.hurry()
-
-    def _ask_about_all(self) -> None:
-        with self._books:
-            for account in self.accounts.values():
-                account.due = -math.inf
 
     def _listen(self) -> None:
         """Takes in what others have changed."""
         if self._listening.pump():
-            self._ask_about_all()
+            self.books.ask_about_all()
         for name, record, at in self._listening.news():
-            with self._books:
-                account = self.accounts.get(name)
+            with self.books.lock:
+                account = self.books.accounts.get(name)
                 if account is None or account.fleet is None:
                     continue
                 if record is None:
@@ -449,12 +375,10 @@ class Carrier:
                 self._local.untold.popleft()
 
     def _due(self) -> float:
-        with self._books:
-            now, accounts = self._clock.now(), self.accounts.values()
-            urgent = any(each.urgent for each in accounts)
-            soonest = min((min(each.due, each.next_ask(now)) for each in accounts), default=math.inf)
-            if not accounts and self._verified:
-                return math.inf
+        now = self._clock.now()
+        urgent, soonest = self.books.due(now)
+        if not self.books.accounts and self._verified:
+            return math.inf
         if self.connection.lost:
             return min(soonest, self._pace.not_before(now))
         return self._pace.not_before(now if urgent or self._flight else min(soonest, self._pace.tick_at))
@@ -467,10 +391,8 @@ class Carrier:
         """After a fork, in the child: what is on its way is the parent's to deliver."""
         self.word = threading.Condition()
         self._turning = threading.Lock()
-        self._books.renew()
+        self.books.renew()
         self._desk.renew()
         self._flight = None
         self._listening.renew()
         self._local.untold.clear()
-        for account in self.accounts.values():
-            account.renew()

@@ -68,12 +68,12 @@ class RemoteCourier:
 
     def attend(self, replica: Replica) -> None:
         """A call is there: the thread begins."""
-        self.carrier.join(replica)
+        self.carrier.books.join(replica)
         unless_held(self._start)
 
     def wake(self, replica: Replica, *, urgent: bool = True) -> None:
         """There is something to carry for ``replica``; what is no hurry goes with the next tick."""
-        account = self.carrier.accounts.get(replica.name)
+        account = self.carrier.books.accounts.get(replica.name)
         if account is not None and urgent:
             account.urgent = True
             self._ring()
@@ -82,7 +82,7 @@ class RemoteCourier:
 
     def run(self, replica: Replica) -> None:
         """Has the thread look at the circuit now, unless it has just done so."""
-        account = self.carrier.join(replica)
+        account = self.carrier.books.join(replica)
         if account.is_due(self._clock.now()):
             account.urgent = True
             self._ring()
@@ -91,11 +91,11 @@ class RemoteCourier:
 
     def facts(self, replica: Replica) -> Facts:
         """All that is known without waiting."""
-        return self.carrier.facts(replica)
+        return self.carrier.books.facts(replica)
 
     def lease(self, replica: Replica, pool: Pool) -> tuple[Seat | None, float]:
         """A permit out of the stock; or None, and in how many seconds one may come."""
-        account, now = self.carrier.join(replica), self._clock.now()
+        account, now = self.carrier.books.join(replica), self._clock.now()
         seat = account.stock.take(pool, replica.record.generation, now)
         if seat is not None or account.is_due(now):
             # The fleet is to know that it is in use now, or that one is wanted.
@@ -104,7 +104,7 @@ class RemoteCourier:
 
     def look(self, replica: Replica, pool: Pool) -> Lease:
         """What ``lease`` would answer, without taking anything."""
-        account, now = self.carrier.join(replica), self._clock.now()
+        account, now = self.carrier.books.join(replica), self._clock.now()
         granted = account.stock.has(pool, replica.record.generation, now)
         if not granted and account.is_due(now):
             self.wake(replica)
