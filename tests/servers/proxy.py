@@ -146,12 +146,16 @@ class Proxy:
     def refuse(self) -> None:
         """Refuse new connections until `accept()` or `heal()`; those that are there stay."""
 
-        def change() -> None:
+        async def change() -> None:
             if self._listener is not None:
-                self._listener.close()  # of the listening socket only, and at once
-                self._listener = None
+                listener, self._listener = self._listener, None
+                # What it has just accepted gets a transport in the next turn of the loop; the server must be there.
+                for each in listener.sockets:
+                    self._loop.remove_reader(each.fileno())
+                await asyncio.sleep(0)
+                listener.close()  # of the listening socket only, and at once
 
-        self._do(change)
+        self._await(change)
 
     def accept(self) -> None:
         """Accept new connections again, on the same port."""
@@ -208,15 +212,13 @@ class Proxy:
         raise RuntimeError(f"no port is free in {PORTS}")
 
     async def _settle(self) -> None:
-        # Connections that are on their way to the server, or were just being accepted, then what closing them put off.
+        # Connections that are on their way to the server, then what closing them put off.
         others = asyncio.all_tasks() - {asyncio.current_task()}
         for task in others:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
         for _ in range(3):
             await asyncio.sleep(0)
-            for link in list(self._links):
-                link.reset()
 
 
 class _Faults:
