@@ -7,12 +7,11 @@ import subprocess
 import sys
 from dataclasses import asdict, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import pytest
 
 from recloser import PausedError, State
-from recloser.core.events import EventKind
+from recloser.core.events import Event, EventKind
 from recloser.demo.clients import Try
 from recloser.demo.fleet import wire
 from recloser.demo.fleet.ledger import FleetLedger
@@ -22,10 +21,6 @@ from recloser.demo.fleet.spread import Spreading
 from recloser.demo.ledger import Call, Changed, Cued, End, HeldBack, Ledger
 from recloser.demo.script import ROLES, Cue, Lead, Script
 from recloser.demo.summary import summary
-
-if TYPE_CHECKING:
-    from recloser.core.events import Event
-
 
 BOUND = 15
 ADA, BELA = Lead(1, "Ada", 0.0, interrupts=False), Lead(2, "Bela", 0.0, interrupts=False)
@@ -61,7 +56,7 @@ def test_what_processes_say_arrives_as_it_was(recloser):
     events: list[Event] = []
     recloser.listen(events.append)
     recloser.trip("elevenlabs")
-    assert [wire.event(said_again(event.as_dict())) for event in events] == events
+    assert [Event.from_dict(said_again(event.as_dict())) for event in events] == events
     shot = recloser.circuit("elevenlabs").snapshot()
     assert wire.snapshot(said_again(wire.said_of(shot))) == shot
     assert wire.lead(said_again(wire.said_of(ADA))) == ADA

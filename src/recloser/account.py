@@ -56,6 +56,7 @@ class Account:
 
     def __init__(self, replica: Replica, alone: StandIn, desk: Desk, now: float) -> None:
         self.replica = replica
+        self._desk = desk
         self.alone = alone
         self.ledger = Ledger()
         self.stock = Stock(replica, desk)
@@ -170,6 +171,8 @@ class Account:
         new = self.fleet is None or record.generation != self.fleet.record.generation
         if new and record.state is State.HALF_OPEN:
             self.stock.foresee(now)
+        if new and record.generation > 0:
+            self._desk.heard()
         self.fleet, self.heard = facts, now
 
     def confirmed(self) -> Event | None:

@@ -30,14 +30,16 @@ class Agenda:
     Args:
         clock: whose time it is.
         callback: called outside any lock.
+        thread: the name of that thread.
     """
 
-    def __init__(self, clock: Clock, callback: Callable[[str], object]) -> None:
+    def __init__(self, clock: Clock, callback: Callable[[str], object], thread: str = "recloser-agenda") -> None:
         self._clock = clock
         self._callback = callback
         self._changed = threading.Condition()
         self._due: dict[str, float] = {}
         self._cancel: dict[str, Callable[[], None]] = {}
+        self._name = thread
         self._thread: threading.Thread | None = None
         renew_after_fork(self)
 
@@ -54,7 +56,7 @@ class Agenda:
             if isinstance(self._clock, Alarm):
                 self._cancel[name] = self._clock.call_at(when, partial(self._ring, name))
             elif self._thread is None:
-                self._thread = threading.Thread(target=self._wait, name="recloser-agenda", daemon=True)
+                self._thread = threading.Thread(target=self._wait, name=self._name, daemon=True)
                 self._thread.start()
             else:
                 self._changed.notify()

@@ -92,7 +92,7 @@ class Carrier:
         facts = self.books.facts(replica)
         event = self._desk.event(replica, facts, kind, facts.record, facts.record, reason=reason)
         self._local.untold.append(event)
-        self._desk.listeners.put(event)
+        self._desk.put(event)
 
     # -- a turn --------------------------------------------------------------------------------------------------------
 
@@ -257,7 +257,7 @@ class Carrier:
                 _log.warning("%s: %s", account.replica.name, said)
             won = account.confirmed()
         if won is not None:
-            self._desk.listeners.put(won)
+            self._desk.put(won)
         try:
             if not known:
                 self._put_back(account, answer.facts)
@@ -296,7 +296,7 @@ class Carrier:
             self._pace.hurry()
             return False
         account.unsure = None
-        self._desk.listeners.put(event)
+        self._desk.put(event)
         with self.books.lock:
             self._learn(account, record, facts.now)
         return True
@@ -308,7 +308,7 @@ class Carrier:
         if known.record.state is not State.CLOSED:
             event = self._desk.event(replica, known, EventKind.RESTORED, known.record, known.record)
         if self.backend.swap(replica.name, theirs.record.generation, known.record, event, clear=False) and event:
-            self._desk.listeners.put(event)
+            self._desk.put(event)
         account.due = -math.inf
         self._pace.hurry()
 
@@ -336,13 +336,13 @@ class Carrier:
         # Whoever answers next may be another server.
         self._verified = False
         if self.connection.breaks(because):
-            self._desk.listeners.put(self._desk.about_all(EventKind.BACKEND_LOST, because))
+            self._desk.put(self._desk.about_all(EventKind.BACKEND_LOST, because))
             self.books.stir_all()
 
     def _regain(self) -> None:
         because = self.connection.lost_because
         if self.connection.works():
-            self._desk.listeners.put(self._desk.about_all(EventKind.BACKEND_BACK, f"lost before: {because}"))
+            self._desk.put(self._desk.about_all(EventKind.BACKEND_BACK, f"lost before: {because}"))
             self._listening.anew()
             self.books.ask_about_all()
             self._pace.hurry()

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from recloser.backends import Backend, Lease, Pool
     from recloser.clock import Clock
     from recloser.contain import Listeners
-    from recloser.core.events import EventKind
+    from recloser.core.events import EventKind, Needs
     from recloser.core.machine import Facts, Record, Step
     from recloser.replica import Replica
 
@@ -122,29 +122,37 @@ class Courier(Protocol):
         ...
 
 
+def _nothing() -> None:
+    """Nobody has to be told."""
+
+
 class Desk:
     """What both kinds of courier write with: their name, the events, the time.
 
     Args:
         clock: the process's time.
         listeners: told of every event that this process brought about, never under a lock.
-        affects: the names of what is built on a circuit.
+        needs: what is built on a circuit.
 
     Attributes:
         sender: under which name this process talks to the backend.
-        listeners: who is told of events.
-        tell: has them told of what was put.
+        elsewhere: whether listeners are told on a thread of their own.
+        happened: called when events of this process are in the log.
+        heard: called when another process has changed a circuit.
     """
 
     sender: str
-    listeners: Listeners[Event]
-    tell: Callable[[], None]
+    elsewhere: bool
+    happened: Callable[[], None]
+    heard: Callable[[], None]
 
-    def __init__(self, clock: Clock, listeners: Listeners[Event], affects: Callable[[str], tuple[str, ...]]) -> None:
+    def __init__(self, clock: Clock, listeners: Listeners[Event], needs: Callable[[str], tuple[Needs, ...]]) -> None:
         self._clock = clock
-        self.affects = affects
-        self.listeners = listeners
-        self.tell = listeners.tell
+        self._listeners = listeners
+        self._news = False
+        self.needs = needs
+        self.elsewhere = False
+        self.happened = self.heard = _nothing
         self.renew()
 
     def renew(self) -> None:
@@ -152,6 +160,19 @@ class Desk:
         self.sender = uuid.uuid4().hex
         self._sequence = itertools.count(1)
         self._seats = itertools.count(1)
+
+    def put(self, event: Event) -> None:
+        """Has ``event`` told with the next :meth:`tell`; may be called under a lock, which keeps the order."""
+        self._listeners.put(event)
+        self._news = True
+
+    def tell(self) -> None:
+        """Tells whoever listens of everything that was put; never called under a lock."""
+        if not self._news:
+            return
+        self._news = False
+        (self._listeners.tell_elsewhere if self.elsewhere else self._listeners.tell)()
+        self.happened()
 
     def sequence(self) -> int:
         """The number of the next exchange."""
@@ -186,6 +207,7 @@ class Desk:
         local: bool = False,
     ) -> Event:
         """An event with the facts that people ask for first."""
+        needs = self.needs(replica.name)
         return Event(
             kind=kind,
             circuit=replica.name,
@@ -199,6 +221,7 @@ class Desk:
             counts=facts.window,
             threshold=machine.threshold(replica.policy),
             errors=facts.errors,
-            affects=self.affects(replica.name),
+            affects=tuple(need.name for need in needs),
             local=local,
+            needs=needs,
         )

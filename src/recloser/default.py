@@ -23,6 +23,7 @@ from recloser.toolkit import Recloser
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from recloser.alerts.hooks import Hooks
     from recloser.backends import Backend
     from recloser.circuit import Circuit
     from recloser.core.events import Event
@@ -76,6 +77,7 @@ class DefaultRecloser(Recloser):
         backend: str | Backend | None = None,
         namespace: str | None = None,
         mode: Mode | str | None = None,
+        alerts: Hooks | None = None,
     ) -> Recloser:
         """Says where facts are shared and what is done with them; what is left out comes from the environment.
 
@@ -87,6 +89,8 @@ class DefaultRecloser(Recloser):
             backend: a URL such as ``"memory://"``, or a backend; ``RECLOSER_BACKEND`` without it.
             namespace: circuits of different namespaces do not know of each other; ``RECLOSER_NAMESPACE`` without it.
             mode: turns every circuit down to at most this; ``RECLOSER_MODE`` without it.
+            alerts: what tells people: names of hooks, and functions that take an :class:`~recloser.alerts.Alert`;
+                ``RECLOSER_ALERTS`` without it, and without that every hook that is configured.
 
         Returns:
             The default toolkit.
@@ -94,9 +98,9 @@ class DefaultRecloser(Recloser):
         Raises:
             ConfigurationError: for an impossible value, naming where it was written and what is allowed.
         """
-        if (backend, namespace, mode) == (None, None, None):
+        if (backend, namespace, mode, alerts) == (None, None, None, None):
             return self
-        settings = Settings.layered(backend, namespace, mode)
+        settings = Settings.layered(backend, namespace, mode, alerts)
         engine = Engine(settings, SystemClock(), self._written, self._listeners)
         engine.check()
         self._settings = settings

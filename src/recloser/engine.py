@@ -8,7 +8,10 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
+from recloser.alerts.dispatcher import Dispatcher
 from recloser.backends import adopt, connect
+from recloser.backends.memory_outbox import OwnOutbox
+from recloser.backends.outbox import Shares
 from recloser.contain import Listeners
 from recloser.core.policy import Mode, check_name
 from recloser.courier import Desk
@@ -50,6 +53,7 @@ class Engine:
     backend: Backend
     listeners: Listeners[Event]
     courier: Courier
+    alerts: Dispatcher
 
     def __init__(
         self, settings: Settings, clock: Clock, registry: Registry, listeners: Listeners[Event] | None = None
@@ -63,8 +67,17 @@ class Engine:
             else adopt(settings.backend, namespace=settings.namespace)
         )
         self.listeners = listeners or Listeners()
-        desk = Desk(clock, self.listeners, registry.affects)
+        desk = Desk(clock, self.listeners, registry.needs)
         self.courier = (InlineCourier if self.backend.inline else RemoteCourier)(self.backend, clock, desk)
+        self.alerts = Dispatcher(
+            self.backend.outbox() if isinstance(self.backend, Shares) else OwnOutbox(clock, self.listeners),
+            self.backend.namespace,
+            clock,
+            settings.grouping,
+            self.courier.connection,
+            settings.alerts,
+        )
+        desk.happened, desk.heard = self.alerts.happened, self.alerts.heard
         self._replicas: dict[str, Replica] = {}
         self._lock = threading.Lock()
         renew_after_fork(self)
@@ -91,6 +104,7 @@ class Engine:
         Raises:
             ConfigurationError: for a server of the wrong sort.
         """
+        self.alerts.check()
         if not in_event_loop():
             self.courier.check()
 
@@ -107,6 +121,7 @@ class Engine:
     def close(self) -> None:
         """Delivers what is left, and closes the backend unless somebody else made it."""
         self.courier.close()
+        self.alerts.close()
         if self.backend is not self.settings.backend:
             self.backend.close()
 

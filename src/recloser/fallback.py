@@ -40,6 +40,7 @@ class Fallback(Generic[T]):
     """
 
     name: str
+    sort: str = "fallback"
 
     def __init__(
         self,
@@ -193,6 +194,11 @@ class Fallback(Generic[T]):
     def circuits(self) -> tuple[str, ...]:
         """The names of the circuits it is built on."""
         return self.order
+
+    @property
+    def groups(self) -> tuple[tuple[str, ...], ...]:
+        """The same as one group: it needs one of them."""
+        return (self.order,)
 
 
 class FallbackFunction(Protocol[T_co, P, R_co]):

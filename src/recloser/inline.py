@@ -104,7 +104,7 @@ class InlineCourier:
                 event = self._desk.step(replica, facts, step)
                 clear = step.record.state is State.CLOSED
                 if self.backend.swap(replica.name, facts.record.generation, step.record, event, clear=clear):
-                    self._desk.listeners.put(event)
+                    self._desk.put(event)
                     choose = None
             if alone is not None:
                 if by_hand:
@@ -127,7 +127,7 @@ class InlineCourier:
     def _tell(self, replica: Replica, facts: Facts, step: Step) -> None:
         event = self._desk.step(replica, facts, step, local=True)
         self.backend.append(event)
-        self._desk.listeners.put(event)
+        self._desk.put(event)
 
     def lease(self, replica: Replica, pool: Pool) -> tuple[Seat | None, float]:
         """A permit of the present generation; or None, and in how many seconds one may come free."""
@@ -161,7 +161,7 @@ class InlineCourier:
         facts = self.run(replica)
         event = self._desk.event(replica, facts, kind, facts.record, facts.record, reason=reason)
         self.backend.append(event)
-        self._desk.listeners.put(event)
+        self._desk.put(event)
         self._desk.tell()
 
     def ready(self, timeout: float) -> bool:  # noqa: ARG002 - it answers at once

@@ -102,6 +102,6 @@ class Local:
     def _decided(self, account: Account, facts: Facts, step: Step) -> None:
         event = self._desk.step(account.replica, facts, step, local=True)
         self.untold.append(event)
-        self._desk.listeners.put(event)
+        self._desk.put(event)
         if step.record.state is State.CLOSED:
             account.ledger.forget()

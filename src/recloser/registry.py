@@ -7,6 +7,7 @@ import weakref
 from dataclasses import fields
 from typing import TYPE_CHECKING, Protocol
 
+from recloser.core.events import Needs
 from recloser.core.policy import Policy
 from recloser.errors import ConfigurationError
 
@@ -22,10 +23,17 @@ class Dependent(Protocol):
     """A fallback or a requirement."""
 
     name: str
+    sort: str
+    """``"fallback"`` or ``"requirement"``."""
 
     @property
     def circuits(self) -> tuple[str, ...]:
         """The circuits it is built on."""
+        ...
+
+    @property
+    def groups(self) -> tuple[tuple[str, ...], ...]:
+        """The same in groups: it needs one circuit of each."""
         ...
 
 
@@ -78,6 +86,11 @@ class Registry:
     def affects(self, circuit: str) -> tuple[str, ...]:
         """The names of what is built on ``circuit``, sorted."""
         return tuple(sorted({each.name for each in self.dependents if circuit in each.circuits}))
+
+    def needs(self, circuit: str) -> tuple[Needs, ...]:
+        """What is built on ``circuit``, sorted by name, and on what else that is built."""
+        found = {Needs(each.name, each.sort, each.groups) for each in self.dependents if circuit in each.circuits}
+        return tuple(sorted(found))
 
     def names(self) -> set[str]:
         """All circuits that were mentioned with a policy, or that something is built on."""

@@ -53,7 +53,7 @@ class RemoteCourier:
         self.connection = self.carrier.connection
         self.asleep = True
         # What listens may take its time, and the thread has none.
-        desk.tell = desk.listeners.tell_elsewhere
+        desk.elsewhere = True
         self._clock = clock
         self._desk = desk
         self._bell: Bell | None = None

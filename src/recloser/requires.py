@@ -35,6 +35,7 @@ class Requirement:
     """
 
     name: str
+    sort: str = "requirement"
 
     def __init__(
         self,
@@ -55,6 +56,11 @@ class Requirement:
     def circuits(self) -> tuple[str, ...]:
         """The names of all circuits that it looks at."""
         return tuple(gate.name for each in self._dependencies for gate in _gates(each))
+
+    @property
+    def groups(self) -> tuple[tuple[str, ...], ...]:
+        """The same in groups: it needs one circuit of each."""
+        return tuple(tuple(gate.name for gate in _gates(each)) for each in self._dependencies)
 
     def __call__(self, function: _F, /) -> _F:
         """``function``, which runs only when everything it needs is available.

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from recloser.core.incidents import Grouping
 from recloser.core.policy import Mode, check_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from recloser.alerts.hooks import Hooks
     from recloser.backends import Backend
 
 __all__ = ["Settings"]
@@ -24,11 +26,15 @@ class Settings:
         backend: a URL, or a backend.
         namespace: circuits of different namespaces do not know of each other.
         mode: turns every circuit down to at most this.
+        alerts: the hooks that tell people; None for those that the environment names, or that are configured there.
+        grouping: how much they are told.
     """
 
     backend: str | Backend
     namespace: str
     mode: Mode
+    alerts: Hooks | None = None
+    grouping: Grouping = field(default_factory=Grouping)
 
     def __post_init__(self) -> None:
         check_name("namespace", self.namespace)
@@ -39,6 +45,7 @@ class Settings:
         backend: str | Backend | None = None,
         namespace: str | None = None,
         mode: Mode | str | None = None,
+        alerts: Hooks | None = None,
         environment: Mapping[str, str] = os.environ,
     ) -> Settings:
         """The settings: what is given here, else ``RECLOSER_BACKEND``, ``_NAMESPACE``, ``_MODE``, else the defaults.
@@ -58,4 +65,5 @@ class Settings:
             backend=chosen,
             namespace=check_name(*first("namespace", namespace, "recloser")),
             mode=Mode.parse(*first("mode", mode, Mode.ENFORCE)),
+            alerts=alerts,
         )

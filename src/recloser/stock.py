@@ -126,7 +126,7 @@ class Stock:
 
     def foresee(self, now: float) -> None:
         """The circuit is being tested from now on: the next call finds a permit, if it comes to this process."""
-        self._foreseen.update(_POOLS if self._desk.affects(self._replica.name) else ["probe"])
+        self._foreseen.update(_POOLS if self._desk.needs(self._replica.name) else ["probe"])
         self.no_asking(-math.inf if now - self.busy < _BUSY else now + _FORESIGHT)
         self._refusals = dict.fromkeys(_POOLS, 0)
 

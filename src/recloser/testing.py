@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self
 from recloser.backends.memory import MemoryBackend
 from recloser.core import machine
 from recloser.core.duration import Duration, parse_duration
+from recloser.core.incidents import Grouping
 from recloser.core.policy import Mode
 from recloser.default import DEFAULT
 from recloser.engine import Engine
@@ -18,9 +19,10 @@ from recloser.settings import Settings
 from recloser.toolkit import Recloser
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from types import TracebackType
 
+    from recloser.alerts import Alert, Hook
     from recloser.backends import Backend
 
 __all__ = ["ManualClock", "Sandbox"]
@@ -106,15 +108,34 @@ class Sandbox(Recloser):
     Args:
         backend: another backend to test on; a fresh memory backend by default.
         clock: the clock; a new one by default.
+        alerts: hooks that are told besides; none of those that are configured in the environment are.
+        alert_wait: circuits that trip within so long of each other are one alert; by default each is one, at once.
 
     Attributes:
         clock: the clock; ``clock.advance("15m")`` moves it.
         events: everything that happened, the latest last.
+        alerts: what people would have been told, the latest last.
     """
 
-    def __init__(self, backend: Backend | None = None, *, clock: ManualClock | None = None) -> None:
+    alerts: list[Alert]
+
+    def __init__(
+        self,
+        backend: Backend | None = None,
+        *,
+        clock: ManualClock | None = None,
+        alerts: Sequence[Hook] = (),
+        alert_wait: Duration = 0,
+    ) -> None:
         self._clock = clock or ManualClock()
-        settings = Settings(backend or MemoryBackend(clock=self._clock), "recloser", Mode.ENFORCE)
+        self.alerts = []
+        settings = Settings(
+            backend or MemoryBackend(clock=self._clock),
+            "recloser",
+            Mode.ENFORCE,
+            [self.alerts.append, *alerts],
+            Grouping(wait=parse_duration(alert_wait)),
+        )
         self._engine = Engine(settings, self._clock, DEFAULT.written())
         self._lent = DEFAULT.lent(self._engine)
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Unpack
 
+    from recloser.alerts.hooks import Hooks
     from recloser.backends import Backend
     from recloser.clock import Clock
     from recloser.core.events import Event
@@ -49,6 +50,8 @@ class Recloser:
         namespace: circuits of different namespaces do not know of each other.
         clock: the time to live by; the computer's by default.
         mode: turns every circuit down to at most this: ``"observe"`` rejects nothing, ``"off"`` counts nothing.
+        alerts: what tells people: names of hooks, and functions that take an :class:`~recloser.alerts.Alert`; those
+            that are configured in the environment by default.
 
     Raises:
         ConfigurationError: for an impossible value, naming it and what is allowed.
@@ -61,8 +64,9 @@ class Recloser:
         namespace: str = "recloser",
         clock: Clock | None = None,
         mode: Mode | str = Mode.ENFORCE,
+        alerts: Hooks | None = None,
     ) -> None:
-        settings = Settings(backend, namespace, Mode.parse("mode", mode))
+        settings = Settings(backend, namespace, Mode.parse("mode", mode), alerts)
         self._engine = Engine(settings, clock or SystemClock(), Registry())
         self._engine.check()
 

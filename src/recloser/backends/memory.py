@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from recloser.backends import WANTED, Answer, Lease, Reply
+from recloser.backends.memory_outbox import MemoryOutbox
 from recloser.clock import SystemClock
 from recloser.core.events import merge_samples
 from recloser.core.machine import Facts, after, initial
@@ -81,13 +82,16 @@ class MemoryBackend:
 
     def __init__(self, *, namespace: str = "recloser", clock: Clock | None = None) -> None:
         self.namespace = namespace
-        self._now = (clock or SystemClock()).now
+        clock = clock or SystemClock()
+        self._now = clock.now
         self._lock = Section()
         self._shelves: dict[str, _Shelf] = {}
         self._sequences: dict[str, int] = {}
         self._heard: dict[str, float] = {}
         self._log: deque[Event] = deque(maxlen=_EVENTS)
+        self._logged = 0
         self._listeners: list[Callable[[str, Record | None, float], None]] = []
+        self._outbox = MemoryOutbox(clock.time, self._events_after)
         renew_after_fork(self)
 
     @classmethod
@@ -100,6 +104,7 @@ class MemoryBackend:
     def renew(self) -> None:
         """After a fork, in the child."""
         self._lock.renew()
+        self._outbox.renew()
 
     def exchange(
         self, sender: str, sequence: int, sent: float, parcels: Sequence[Parcel], *, alive: float = 60.0
@@ -174,7 +179,7 @@ class MemoryBackend:
                 return False
             shelf.begin(record, clear=clear)
             if event is not None:
-                self._log.append(event)
+                self._put_down(event)
             listeners = tuple(self._listeners)
         for listener in listeners:
             listener(circuit, record, now)
@@ -191,11 +196,23 @@ class MemoryBackend:
 
     def append(self, event: Event) -> None:
         with self._lock:
-            self._log.append(event)
+            self._put_down(event)
+
+    def _put_down(self, event: Event) -> None:
+        self._log.append(event)
+        self._logged += 1
 
     def events(self, limit: int) -> list[Event]:
         with self._lock:
             return list(self._log)[-limit:] if limit > 0 else []
+
+    def outbox(self) -> MemoryOutbox:
+        """Where alerts wait for their hooks."""
+        return self._outbox
+
+    def _events_after(self, number: int) -> tuple[int, list[Event]]:
+        with self._lock:
+            return self._logged, list(self._log)[number - self._logged :] if number < self._logged else []
 
     def subscribe(self, listener: Callable[[str, Record | None, float], None]) -> Callable[[], None]:
         with self._lock:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from recloser.backends import Answer, Lease, Reply
 from recloser.backends.redis_link import RedisLink, Script
-from recloser.core.events import ErrorSample, Event, EventKind
+from recloser.backends.redis_outbox import RedisOutbox
+from recloser.core.events import ErrorSample, Event
 from recloser.core.machine import Facts, Record, State
 from recloser.core.policy import check_name
 from recloser.core.window import Counts
@@ -175,7 +176,11 @@ class RedisBackend:
         if limit <= 0:
             return []
         found: list[Any] = self._link.execute("XREVRANGE", self._root + "events", "+", "-", "COUNT", limit)
-        return [_event(fields[1]) for _, fields in reversed(found)]
+        return [Event.from_dict(json.loads(fields[1])) for _, fields in reversed(found)]
+
+    def outbox(self) -> RedisOutbox:
+        """Where alerts of the fleet wait for their hooks."""
+        return RedisOutbox(self._link, self._root, self._now)
 
     # -- subscribers -------------------------------------------------------------------------------------------------
 
@@ -289,13 +294,3 @@ def _record(fields: list[Any]) -> Record:
 
 def _event_text(event: Event) -> str:
     return json.dumps(event.as_dict(), separators=(",", ":"))
-
-
-def _event(text: bytes) -> Event:
-    facts = json.loads(text)
-    facts["kind"] = EventKind(facts["kind"])
-    facts["state"], facts["previous"] = State(facts["state"]), State(facts["previous"])
-    facts["counts"] = Counts(**facts["counts"])
-    facts["errors"] = tuple(ErrorSample(**each) for each in facts["errors"])
-    facts["affects"] = tuple(facts["affects"])
-    return Event(**facts)

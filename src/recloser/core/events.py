@@ -6,14 +6,17 @@ import re
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from recloser.core.state import State
+from recloser.core.window import Counts
 
 if TYPE_CHECKING:
-    from recloser.core.machine import State
-    from recloser.core.outcome import Outcome
-    from recloser.core.window import Counts
+    from collections.abc import Mapping
 
-__all__ = ["DISTINCT_ERRORS", "ErrorSample", "Event", "EventKind", "merge_samples", "scrub", "writable"]
+    from recloser.core.outcome import Outcome
+
+__all__ = ["DISTINCT_ERRORS", "ErrorSample", "Event", "EventKind", "Needs", "merge_samples", "scrub", "writable"]
 
 DISTINCT_ERRORS = 5
 """How many distinct errors are kept for each circuit."""
@@ -127,6 +130,25 @@ def merge_samples(kept: tuple[ErrorSample, ...], new: tuple[ErrorSample, ...]) -
     return tuple(by_identity.values())[-DISTINCT_ERRORS:]
 
 
+class Needs(NamedTuple):
+    """What a fallback or a requirement is built on.
+
+    Attributes:
+        name: its name.
+        sort: ``"fallback"`` or ``"requirement"``.
+        groups: it is blocked when all circuits of any of these groups are unavailable.
+    """
+
+    name: str
+    sort: str
+    groups: tuple[tuple[str, ...], ...]
+
+    @property
+    def circuits(self) -> tuple[str, ...]:
+        """All of them."""
+        return tuple(circuit for group in self.groups for circuit in group)
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
     """One thing that happened to a circuit, with the facts that people ask for first.
@@ -146,6 +168,7 @@ class Event:
         errors: the last distinct errors, the latest last.
         affects: the fallbacks and requirements built on this circuit.
         local: whether one process did this for itself alone, because the fleet could not be asked or did not agree.
+        needs: what the same fallbacks and requirements are built on.
     """
 
     kind: EventKind
@@ -162,9 +185,27 @@ class Event:
     errors: tuple[ErrorSample, ...] = ()
     affects: tuple[str, ...] = ()
     local: bool = False
+    needs: tuple[Needs, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """The same as plain, JSON-serialisable values."""
         facts = asdict(self)
         facts["counts"] = self.counts._asdict()
         return facts
+
+    @classmethod
+    def from_dict(cls, facts: Mapping[str, Any]) -> Event:
+        """What ``as_dict`` was made of, also by a version of this package that knew fewer facts, or more."""
+        known = {name: facts[name] for name in cls.__dataclass_fields__ if name in facts}
+        read = {
+            "kind": EventKind(facts["kind"]),
+            "state": State(facts["state"]),
+            "previous": State(facts["previous"]),
+            "counts": Counts(**facts["counts"]),
+            "errors": tuple(ErrorSample(**each) for each in facts["errors"]),
+            "affects": tuple(facts["affects"]),
+            "needs": tuple(
+                Needs(name, sort, tuple(map(tuple, groups))) for name, sort, groups in facts.get("needs", ())
+            ),
+        }
+        return cls(**{**known, **read})

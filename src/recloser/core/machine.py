@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from recloser.core.duration import format_duration
 from recloser.core.events import ErrorSample, EventKind
 from recloser.core.outcome import Kind, Verdict
+from recloser.core.state import State
 from recloser.core.window import NOTHING, Counts
 
 if TYPE_CHECKING:
@@ -49,19 +50,6 @@ RECLOSER = "recloser"
 
 UNKNOWN = -1
 """The generation of a circuit of which the backend has not been asked yet."""
-
-
-class State(StrEnum):
-    """The state of a circuit."""
-
-    CLOSED = "closed"
-    """Calls go through and are counted."""
-    OPEN = "open"
-    """Calls are rejected until the cooldown is over."""
-    HALF_OPEN = "half_open"
-    """A few probes go through to test the provider, everything else is rejected."""
-    PAUSED = "paused"
-    """An operator stopped it; calls are rejected until it is resumed, or until the pause's own end."""
 
 
 class Cause(StrEnum):

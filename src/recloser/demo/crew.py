@@ -90,7 +90,7 @@ class Alone:
     where: str = "on the memory backend"
 
     def __init__(self) -> None:
-        self.recloser = Recloser("memory://", namespace="demo")
+        self.recloser = Recloser("memory://", namespace="demo", alerts=[])
         self.lines = ()
 
     def open(self, address: str, pace: Pace, hours: Hours, hear: Callable[[Note], None]) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from recloser import BackendError, State
 from recloser.circuit import Snapshot
-from recloser.core.events import EventKind
+from recloser.core.events import Event, EventKind
 from recloser.demo.clients import SPEECH
 from recloser.demo.crew import LINES
 from recloser.demo.fleet import wire
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from recloser import Recloser
-    from recloser.core.events import Event
     from recloser.demo.crew import Line
     from recloser.demo.fleet.shared import Shared
     from recloser.demo.fleet.spread import Spread
@@ -96,7 +95,7 @@ class Fleet:
 
     def _listen(self, process: Process, said: dict[str, Any]) -> None:
         if "event" in said:
-            self._event(process.number, wire.event(said["event"]))
+            self._event(process.number, Event.from_dict(said["event"]))
         elif "shot" in said:
             self._shot(process.number, wire.snapshot(said["shot"]), said["at"])
         elif "ready" in said:

@@ -124,7 +124,7 @@ def main() -> None:
     if joins is None:
         return
     mouth, pace = Mouth(), Pace(joins["day"])
-    with Recloser(joins["url"], namespace=joins["namespace"]) as recloser:
+    with Recloser(joins["url"], namespace=joins["namespace"], alerts=[]) as recloser:
         agent = connect(recloser, joins["address"], pace.policy, pace.timeout)
         recloser.listen(lambda event: mouth.say(event=event.as_dict()))
         watch = Watch(recloser, mouth)

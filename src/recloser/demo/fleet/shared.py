@@ -76,7 +76,7 @@ def shared(size: int, url: str | None) -> Iterator[Shared]:
 def _connected(key: str, url: str, namespace: str) -> Recloser:
     try:
         parse_url(url)
-        recloser = Recloser(url, namespace=namespace)
+        recloser = Recloser(url, namespace=namespace, alerts=[])
     except ConfigurationError as wrong:
         raise ConfigurationError(key, wrong.value, wrong.allowed) from None
     try:

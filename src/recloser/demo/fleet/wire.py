@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from recloser import PausedError, State
 from recloser.circuit import Snapshot
-from recloser.core.events import ErrorSample, Event, EventKind
-from recloser.core.window import Counts
 from recloser.demo.clients import LOST, Try
 from recloser.demo.ledger import Call, End, HeldBack
 from recloser.demo.script import Lead
@@ -17,7 +15,7 @@ from recloser.demo.script import Lead
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["ProviderError", "UnexpectedError", "call", "event", "lead", "line", "outcome", "said_of", "snapshot"]
+__all__ = ["ProviderError", "UnexpectedError", "call", "lead", "line", "outcome", "said_of", "snapshot"]
 
 
 class ProviderError(Exception):
@@ -76,21 +74,6 @@ def _raised(sort: str, *facts: Any) -> Exception:
 
 def _paused(circuit: str, state: str, *rest: Any) -> PausedError:
     return PausedError(circuit, State(state), *rest)
-
-
-def event(said: dict[str, Any]) -> Event:
-    """What ``Event.as_dict`` was made of."""
-    return Event(
-        **{
-            **said,
-            "kind": EventKind(said["kind"]),
-            "state": State(said["state"]),
-            "previous": State(said["previous"]),
-            "counts": Counts(**said["counts"]),
-            "errors": tuple(ErrorSample(**each) for each in said["errors"]),
-            "affects": tuple(said["affects"]),
-        }
-    )
 
 
 def snapshot(said: dict[str, Any]) -> Snapshot:

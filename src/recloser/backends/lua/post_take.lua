@@ -1,0 +1,43 @@
+-- The next letter for a hook; nobody else gets it until its lease ends. Letters about one incident go one by one.
+--
+-- KEYS     letters, texts (see post_write.lua), hooks (see post_read.lua)
+-- ARGV     1 now or '', 2 the hook, 3 the length of the lease (microseconds), 4 how long keys live (ms)
+-- Returns  {number, incident, tries, error, alert}, or {wait in microseconds}, or {} when nothing waits
+
+local now = tonumber(ARGV[1])
+if not now then
+  local time = redis.call('TIME')
+  now = time[1] * 1000000 + time[2]
+end
+local letters, texts = KEYS[1], KEYS[2]
+redis.call('PEXPIRE', KEYS[3], ARGV[4]) -- if it may not, nothing must be left that stays for ever
+redis.call('ZADD', KEYS[3], string.format('%.0f', now), ARGV[2])
+redis.call('PEXPIRE', KEYS[3], ARGV[4])
+
+local numbers = {}
+for _, field in ipairs(redis.call('HKEYS', letters)) do
+  if tonumber(field) then
+    numbers[#numbers + 1] = tonumber(field)
+  end
+end
+table.sort(numbers)
+local begun, soonest = {}, nil
+for _, number in ipairs(numbers) do
+  local field = string.format('%.0f', number)
+  local letter = cmsgpack.unpack(redis.call('HGET', letters, field))
+  local incident, due = letter[1], letter[2]
+  if not begun[incident] then
+    begun[incident] = true
+    local text = redis.call('HGET', texts, field)
+    if not text then
+      redis.call('HDEL', letters, field)
+    elseif due <= now then
+      letter[2], letter[3] = now + ARGV[3], letter[3] + 1
+      redis.call('HSET', letters, field, cmsgpack.pack(letter))
+      return {number, incident, letter[3], letter[4], text}
+    else
+      soonest = math.min(soonest or due, due)
+    end
+  end
+end
+return soonest and {soonest - now} or {}
