@@ -188,6 +188,7 @@ class InlineCourier:
 
     def _pushed(self, circuit: str, record: Record | None, now: float) -> None:
         """Somebody swapped a record: whoever else has a replica of it takes it over at once."""
+        self._desk.heard()
         replica = self._replicas.get(circuit)
         if replica is not None and record is not None:
             facts = Facts(record=record, now=now)

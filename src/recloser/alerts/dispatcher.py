@@ -23,6 +23,7 @@ from recloser.clock import Alarm
 from recloser.errors import BackendError, ConfigurationError
 from recloser.exits import LAST_WORDS
 from recloser.forks import renew_after_fork
+from recloser.locks import Section
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,7 +59,8 @@ class Worker:
         self.name = name
         self._work = work
         self._clock = clock
-        self._lock = threading.Lock()
+        # Whoever settles a call wakes it, and that may be the garbage collector.
+        self._lock = Section()
         self._due = math.inf
         self._working = False
         self._failures = 0
@@ -94,8 +96,8 @@ class Worker:
                     self._due = min(self._due, self._in(left))
 
     def _in(self, seconds: float) -> float:
-        """So many seconds from now, as finely as clocks go."""
-        return round(self._clock.now() + seconds, 6)
+        """So many seconds from now, and not a microsecond earlier: that is as finely as clocks go."""
+        return math.ceil((self._clock.now() + seconds) * 1e6 - 0.001) / 1e6
 
     def _is_due(self) -> bool:
         """Whether there is something to do now; if not, it is put down for later."""
@@ -127,7 +129,7 @@ class Worker:
 
     def renew(self) -> None:
         """After a fork, in the child."""
-        self._lock = threading.Lock()
+        self._lock.renew()
         self._working = False
 
 

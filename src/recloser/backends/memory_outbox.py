@@ -7,7 +7,7 @@ from collections import Counter, defaultdict, deque
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from recloser.backends.outbox import KEPT, Letter, Page
+from recloser.backends.outbox import FRESH, KEPT, RECENT, Letter, Page
 from recloser.locks import Section
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ class MemoryOutbox:
         self._undelivered: dict[str, list[Letter]] = defaultdict(list)
         self._dropped: Counter[str] = Counter()
         self._notes: dict[tuple[str, str], str] = {}
+        self._recent: deque[tuple[float, str, str]] = deque(maxlen=RECENT)
         self._numbers = 0
 
     def read(self) -> Page:
@@ -74,11 +75,15 @@ class MemoryOutbox:
                 return False
             self._version += 1
             self._journal, self._cursor, self._due = journal, cursor, due
+            self._recent.extend((self._time(), *alert) for alert in alerts)
             for hook in hooks:
                 for incident, text in alerts:
-                    self._numbers += 1
-                    self._put(Letter(hook, self._numbers, incident, text))
+                    self._send(hook, incident, text)
             return True
+
+    def _send(self, hook: str, incident: str, text: str) -> None:
+        self._numbers += 1
+        self._put(Letter(hook, self._numbers, incident, text))
 
     def _put(self, letter: Letter) -> None:
         waiting = self._waiting.setdefault(letter.hook, {})
@@ -90,7 +95,12 @@ class MemoryOutbox:
     def take(self, hook: str, lease: float) -> tuple[Letter | None, float | None]:
         with self._lock:
             now, begun, soonest = self._time(), set[str](), math.inf
-            for waiting in self._waiting.setdefault(hook, {}).values():
+            if hook not in self._waiting:
+                self._waiting[hook] = {}
+                for at, incident, text in self._recent:
+                    if now - at < FRESH:
+                        self._send(hook, incident, text)
+            for waiting in self._waiting[hook].values():
                 letter = waiting.letter
                 if letter.incident not in begun and waiting.due <= now:
                     waiting.letter = replace(letter, tries=letter.tries + 1)

@@ -13,10 +13,13 @@ if TYPE_CHECKING:
 
     from recloser.core.events import Event
 
-__all__ = ["KEPT", "Letter", "Outbox", "Page", "Shares"]
+__all__ = ["FRESH", "KEPT", "RECENT", "Letter", "Outbox", "Page", "Shares"]
 
 KEPT = 1000
 """So many alerts wait for one hook; the oldest are dropped for new ones, and counted."""
+
+FRESH, RECENT = 600.0, 100
+"""A hook that is new, or was away for long, is told what was said in the last so many seconds, so many at the most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +94,7 @@ class Outbox(Protocol):
     def take(self, hook: str, lease: float) -> tuple[Letter | None, float | None]:
         """The next letter for a hook, for ``lease`` seconds nobody else's; or None, and in how many seconds to ask.
 
-        It says, too, that there is such a hook.
+        It says, too, that there is such a hook; one that nobody knew is told what was said right before.
         """
         ...
 

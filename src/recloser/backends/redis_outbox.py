@@ -1,7 +1,7 @@
 """The outbox of a fleet, in Redis.
 
-Keys, all with the hash tag of the namespace: ``:journal``, ``:hooks``, and for each hook ``:letters:HOOK``,
-``:texts:HOOK``, ``:undelivered:HOOK`` and ``:note:HOOK:INCIDENT``. What they hold is said in ``post_*.lua``.
+Keys, all with the hash tag of the namespace: ``:journal``, ``:recent``, ``:hooks``, and for each hook
+``:letters:HOOK``, ``:texts:HOOK``, ``:undelivered:HOOK`` and ``:note:HOOK:INCIDENT``. What they hold is said in ``post_*.lua``.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from recloser.backends.outbox import KEPT, Letter, Page
+from recloser.backends.outbox import FRESH, KEPT, RECENT, Letter, Page
 from recloser.backends.redis_link import Script
 from recloser.core.events import Event
 
@@ -71,23 +71,25 @@ class RedisOutbox:
         alerts: Sequence[tuple[str, str]],
         hooks: Iterable[str],
     ) -> bool:
-        keys = [self._root + "journal"]
+        keys = [self._root + "journal", self._root + "recent"]
         for hook in hooks:
             keys += self._of(hook, "letters", "texts")
         args = (
+            self._moment(),
             page.version,
             journal,
             cursor,
             "" if due is None else repr(due),
             _LIVES,
             KEPT,
+            RECENT,
             json.dumps(alerts, separators=(",", ":")),
         )
         return bool(self._link.run(Script.load("post_write.lua"), keys, args))
 
     def take(self, hook: str, lease: float) -> tuple[Letter | None, float | None]:
-        keys = [*self._of(hook, "letters", "texts"), self._root + "hooks"]
-        args = (self._moment(), hook, round(lease * 1e6), _LIVES)
+        keys = [*self._of(hook, "letters", "texts"), self._root + "hooks", self._root + "recent"]
+        args = (self._moment(), hook, round(lease * 1e6), _LIVES, _HOOK_LIVES, round(FRESH * 1e6))
         found = self._link.run(Script.load("post_take.lua"), keys, args)
         if len(found) > 1:
             return _letter(hook, found), 0.0

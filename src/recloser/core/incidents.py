@@ -265,14 +265,14 @@ class Journal:
             return loud
         if "quiet" in steps:
             return [Saying(Step.UPDATED, incident, now, quiet=True)]
-        again = incident.said is not None and now - incident.said >= grouping.repeat
+        again = incident.said is not None and not incident.flapping and now - incident.said >= grouping.repeat
         return [Saying(Step.UPDATED, incident, now, again=True)] if again else []
 
     def _next(self, incident: Incident, now: float, grouping: Grouping) -> Incident:
         """The same incident, looked at again when there may be something to say by then."""
         due = (now if incident.said is None else incident.said) + grouping.repeat
-        if incident.flapping and self.is_over(incident):
-            due = min(due, self._calm(incident, grouping))
+        if incident.flapping:
+            due = self._calm(incident, grouping) if self.is_over(incident) else math.inf
         return replace(incident, due=max(due, now + _SOON))
 
     def _calm(self, incident: Incident, grouping: Grouping) -> float:

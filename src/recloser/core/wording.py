@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from recloser.core.alert import Alert, Severity, Step
 from recloser.core.duration import format_duration
 from recloser.core.events import EventKind
+from recloser.core.machine import RECLOSER
 from recloser.core.state import State
 
 if TYPE_CHECKING:
@@ -84,7 +85,9 @@ class _Text:
             return f"{names} {_was(incident.circuits)} paused"
         still = "still " if saying.again else ""
         unwell = [event.circuit for event in self.events]
-        return f"{_listed(unwell)} {_is(unwell)} {still}paused{self._consequence()}"
+        people = sorted({event.by for event in self.events} - {RECLOSER})
+        by = f" by {_listed(people)}" if people else ""
+        return f"{_listed(unwell)} {_is(unwell)} {still}paused{by}{self._consequence()}"
 
     def _about(self, event: Event) -> str:
         if event.local:
