@@ -161,7 +161,7 @@ def _missing(entry: Any) -> str:
 def _name_of(hook: Any, taken: set[str]) -> str:
     """A name that is the same in every process: that of the code."""
     code = hook if inspect.isroutine(hook) else type(hook)
-    name = f"{getattr(code, '__module__', '')}.{getattr(code, '__qualname__', type(hook).__qualname__)}"
+    name = f"{getattr(code, '__module__', None) or 'builtins'}.{getattr(code, '__qualname__', type(hook).__qualname__)}"
     number = 2
     unique = name
     while unique in taken:

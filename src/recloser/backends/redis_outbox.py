@@ -1,7 +1,8 @@
 """The outbox of a fleet, in Redis.
 
 Keys, all with the hash tag of the namespace: ``:journal``, ``:recent``, ``:hooks``, and for each hook
-``:letters:HOOK``, ``:texts:HOOK``, ``:undelivered:HOOK`` and ``:note:HOOK:INCIDENT``. What they hold is said in ``post_*.lua``.
+``:letters:HOOK``, ``:texts:HOOK``, ``:undelivered:HOOK`` and ``:note:HOOK:INCIDENT``. What they hold is
+said in ``post_*.lua``.
 """
 
 from __future__ import annotations
