@@ -22,8 +22,10 @@ exclude_patterns = ["_build", "_ext", "fleet_figures.md"]
 nitpicky = True
 nitpick_ignore_regex = [
     (r"py:class", r"(recloser\.\w+\.)?(~?P|_F|[RST](_co|_contra)?)"),  # type variables have no page
-    (r"py:class", r"RedisLink"),  # how a Redis is reached is nothing to build on
-    (r"py:class", r"ErrorTypes|Thresholds"),  # names for annotations: an exception type or some, a policy's fields
+    # How a Redis is reached, and where alerts wait, is nothing to build on.
+    (r"py:class", r"RedisLink|recloser\.backends\.\w+\.\w+Outbox"),
+    (r"py:class", r"collections\.abc\.\w+"),
+    (r"py:class", r"ErrorTypes|Thresholds|Hooks?|Duration"),  # names for annotations: an exception type or some, a policy's fields
 ]
 
 html_theme = "furo"

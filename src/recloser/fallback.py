@@ -197,7 +197,7 @@ class Fallback(Generic[T]):
 
     @property
     def groups(self) -> tuple[tuple[str, ...], ...]:
-        """The same as one group: it needs one of them."""
+        """All of them in one group, of which it needs one."""
         return (self.order,)
 
 

@@ -32,6 +32,7 @@ class Status(Mapping[str, Snapshot]):
         lost_since: since when the backend has not answered this process, Unix time in seconds; None while it does.
         lost_because: why, in one line.
         processes: how many processes of the fleet are alive, as far as is known.
+        hooks: the alert hooks by their names; empty for those that are active, else why they are not.
     """
 
     backend: str
@@ -41,8 +42,9 @@ class Status(Mapping[str, Snapshot]):
     lost_since: float | None
     lost_because: str
     processes: int
+    hooks: dict[str, str]
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all that there is to show
         self,
         circuits: Mapping[str, Snapshot],
         backend: str,
@@ -50,6 +52,8 @@ class Status(Mapping[str, Snapshot]):
         mode: Mode,
         fallbacks: Mapping[str, str | None],
         connection: Connection,
+        *,
+        hooks: Mapping[str, str],
     ) -> None:
         self._circuits = dict(circuits)
         self.backend = backend
@@ -59,6 +63,7 @@ class Status(Mapping[str, Snapshot]):
         self.lost_since = connection.lost_since
         self.lost_because = connection.lost_because
         self.processes = connection.processes
+        self.hooks = dict(hooks)
 
     @property
     def circuits(self) -> dict[str, Snapshot]:

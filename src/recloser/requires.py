@@ -59,7 +59,7 @@ class Requirement:
 
     @property
     def groups(self) -> tuple[tuple[str, ...], ...]:
-        """The same in groups: it needs one circuit of each."""
+        """Its circuits in groups, of each of which it needs one."""
         return tuple(tuple(gate.name for gate in _gates(each)) for each in self._dependencies)
 
     def __call__(self, function: _F, /) -> _F:

@@ -248,6 +248,7 @@ class Recloser:
             self.mode,
             {each.name: each.current for each in engine.registry.dependents if isinstance(each, Fallback)},
             engine.courier.connection,
+            hooks={hook.name: hook.why for hook in engine.alerts.hooks},
         )
 
     def explain(self, name: str) -> Explanation:
