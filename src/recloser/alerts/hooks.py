@@ -33,6 +33,14 @@ Hooks = str | Sequence[str | Hook]
 """Names of hooks, or hooks, in a list; or names in one string, with commas between them."""
 
 
+def _recall_nothing(_: str) -> str:
+    return ""
+
+
+def _remember_nothing(*_: str) -> None:
+    return
+
+
 @dataclass(frozen=True, slots=True)
 class HookSettings:
     """What a factory of hooks is given.
@@ -46,8 +54,8 @@ class HookSettings:
 
     namespace: str = "recloser"
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
-    recall: Callable[[str], str] = lambda _: ""
-    remember: Callable[[str, str], None] = lambda *_: None
+    recall: Callable[[str], str] = _recall_nothing
+    remember: Callable[[str, str], None] = _remember_nothing
 
     def get(self, name: str) -> str:
         """A setting from the environment, without blanks around it; empty when it is not set."""

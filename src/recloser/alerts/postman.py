@@ -69,7 +69,7 @@ class Postman:
         self._here = here
         self._hanging: list[threading.Thread] = []
         # Told, although the outbox could not be told so: nobody is told twice for that.
-        self._told: set[int] = set()
+        self._told: set[str] = set()
         self._failing = False
 
     def deliver(self) -> float | None:
@@ -96,11 +96,11 @@ class Postman:
     def _try(self, letter: Letter) -> None:
         alert = Alert.from_dict(json.loads(letter.text))
         unwanted = alert.facts.get("quiet") and not self._hook.every_step
-        error = None if unwanted or letter.number in self._told else self._tell(alert)
+        error = None if unwanted or letter.text in self._told else self._tell(alert)
         if error is None:
-            self._told.add(letter.number)
+            self._told.add(letter.text)
             self._outbox.delivered(letter)
-            self._told.discard(letter.number)
+            self._told.discard(letter.text)
             self._failing = False
             return
         again = None if letter.tries >= TRIES else _pause(letter.tries, error)

@@ -1,19 +1,4 @@
-"""The hook for Slack: an incoming webhook, or a bot that keeps one message for each incident.
-
-``RECLOSER_SLACK_WEBHOOK``
-: the address of an incoming webhook: one message for each step of an incident.
-
-``RECLOSER_SLACK_TOKEN``, ``RECLOSER_SLACK_CHANNEL``
-: a bot's token (scope ``chat:write``) and a channel: one message for each incident, always as it is now, and its
-  steps in the thread below.
-
-``RECLOSER_SLACK_MENTIONS``
-: who is called when it is critical, with commas between them: ``here``, ``channel``, ids of users (``U...``) and groups
-  (``S...``); with ``warning:`` before one of them, when it is a warning as well.
-
-``RECLOSER_DASHBOARD_URL``
-: where there is more to see.
-"""
+"""Slack, by slack-sdk: what is set up in :mod:`recloser.alerts.slack_settings` is sent here."""
 
 from __future__ import annotations
 
@@ -26,19 +11,20 @@ from slack_sdk.errors import SlackClientError
 from slack_sdk.webhook import WebhookClient
 
 from recloser.alerts.postman import DeliveryError, RetryLaterError
-from recloser.alerts.slack_blocks import message, reply
-from recloser.alerts.webhook import http_address, retry_after
-from recloser.core.alert import Severity, Step
+from recloser.alerts.slack_blocks import reply
+from recloser.alerts.webhook import retry_after
+from recloser.core.alert import Step
 from recloser.core.events import scrub
 from recloser.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from recloser.alerts.hooks import Hook, HookSettings
+    from recloser.alerts.hooks import HookSettings
+    from recloser.alerts.slack_settings import Look
     from recloser.core.alert import Alert
 
-__all__ = ["SlackBot", "SlackWebhook", "factory"]
+__all__ = ["SlackBot", "SlackRefusedError", "SlackWebhook"]
 
 _TIMEOUT = 8
 _GAP = 1.0
@@ -59,72 +45,6 @@ _CURES = {
 }
 
 
-def factory(settings: HookSettings) -> Hook | None:
-    """The bot when there is a token, else the webhook, else None.
-
-    Raises:
-        ConfigurationError: for an address, a token, a channel or a mention that cannot be used.
-    """
-    url, token = settings.get("RECLOSER_SLACK_WEBHOOK"), settings.get("RECLOSER_SLACK_TOKEN")
-    channel = settings.get("RECLOSER_SLACK_CHANNEL")
-    if not (url or token):
-        return None
-    look = _Look(settings)
-    if not token:
-        return SlackWebhook(http_address("RECLOSER_SLACK_WEBHOOK", url), look)
-    if not token.startswith(("xoxb-", "xoxp-", "xoxe.")):
-        raise ConfigurationError("RECLOSER_SLACK_TOKEN", "***", "a bot's token, which begins with xoxb-")
-    if not channel:
-        allowed = "the name or the id of the channel that RECLOSER_SLACK_TOKEN is to write to"
-        raise ConfigurationError("RECLOSER_SLACK_CHANNEL", channel, allowed)
-    base = settings.get("RECLOSER_SLACK_API") or WebClient.BASE_URL
-    client = WebClient(token, base_url=base, timeout=_TIMEOUT, retry_handlers=[])
-    bot = SlackBot(client, channel, look, settings.recall, settings.remember)
-    bot.check()
-    return bot
-
-
-factory.needs = "RECLOSER_SLACK_WEBHOOK, or RECLOSER_SLACK_TOKEN and RECLOSER_SLACK_CHANNEL"  # type: ignore[attr-defined]  # see hooks.find
-
-
-class _Look:
-    """What is the same in all messages."""
-
-    def __init__(self, settings: HookSettings) -> None:
-        self.dashboard = settings.get("RECLOSER_DASHBOARD_URL")
-        if self.dashboard:
-            http_address("RECLOSER_DASHBOARD_URL", self.dashboard)
-        said = (each.strip() for each in settings.get("RECLOSER_SLACK_MENTIONS").split(","))
-        self._mentions = [_mention(each) for each in said if each]
-
-    def of(self, alert: Alert, *, calls: bool = True) -> dict[str, Any]:
-        """The message, with a mention if it ``calls`` anybody."""
-        loud = calls and alert.step in {Step.OPENED, Step.UPDATED, Step.NOTICE}
-        called = [who for severity, who in self._mentions if loud and _reaches(severity, alert.severity)]
-        return message(alert, mention=" ".join(called), dashboard=self.dashboard)
-
-
-def _reaches(severity: Severity, of_alert: Severity) -> bool:
-    return of_alert is Severity.CRITICAL or (severity is Severity.WARNING and of_alert is Severity.WARNING)
-
-
-def _mention(said: str) -> tuple[Severity, str]:
-    sort, mark, who = said.rpartition(":")
-    name = who.strip("<>!@ ")
-    if mark and sort.strip() not in {"warning", "critical"}:
-        name = ""
-    if name in {"here", "channel", "everyone"}:
-        text = f"<!{name}>"
-    elif re.fullmatch(r"[UW][A-Z0-9]{5,}", name):
-        text = f"<@{name}>"
-    elif re.fullmatch(r"(?:subteam\^)?S[A-Z0-9]{5,}", name):
-        text = f"<!subteam^{name.removeprefix('subteam^')}>"
-    else:
-        allowed = "here, channel, ids of users (U...) and groups (S...), with commas; warning: may stand before one"
-        raise ConfigurationError("RECLOSER_SLACK_MENTIONS", said, allowed)
-    return (Severity.WARNING if sort.strip() == "warning" else Severity.CRITICAL), text
-
-
 class SlackWebhook:
     """One message for each step.
 
@@ -135,7 +55,7 @@ class SlackWebhook:
 
     gap = _GAP
 
-    def __init__(self, url: str, look: _Look) -> None:
+    def __init__(self, url: str, look: Look) -> None:
         self._client = WebhookClient(url, timeout=_TIMEOUT, retry_handlers=[])
         self._look = look
 
@@ -158,29 +78,21 @@ class SlackBot:
     """One message for each incident, and its steps in the thread below.
 
     Args:
-        client: of Slack's Web API.
+        token: the bot's.
         channel: its name or id.
         look: what is the same in all messages.
-        recall: what is known about an incident: where its message is.
-        remember: puts that down.
+        settings: where it puts down in which message an incident is.
+        api: another address of Slack's Web API.
     """
 
     gap = _GAP
     every_step = True
 
-    def __init__(
-        self,
-        client: WebClient,
-        channel: str,
-        look: _Look,
-        recall: Callable[[str], str],
-        remember: Callable[[str, str], None],
-    ) -> None:
-        self._client = client
+    def __init__(self, token: str, channel: str, look: Look, settings: HookSettings, api: str = "") -> None:
+        self._client = WebClient(token, base_url=api or WebClient.BASE_URL, timeout=_TIMEOUT, retry_handlers=[])
         self._channel = channel
         self._look = look
-        self._recall = recall
-        self._remember = remember
+        self._recall, self._remember = settings.recall, settings.remember
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._channel}>"
