@@ -25,7 +25,8 @@ nitpick_ignore_regex = [
     # How a Redis is reached, and where alerts wait, is nothing to build on.
     (r"py:class", r"RedisLink|recloser\.backends\.\w+\.\w+Outbox"),
     (r"py:class", r"collections\.abc\.\w+"),
-    (r"py:class", r"ErrorTypes|Thresholds|Hooks?|Duration"),  # names for annotations: an exception type or some, a policy's fields
+    # Names for annotations: an exception type or some, a policy's fields, functions of an alert, seconds or a text.
+    (r"py:class", r"ErrorTypes|Thresholds|Hooks?|Duration"),
 ]
 
 html_theme = "furo"
