@@ -16,6 +16,7 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
+    "slack",
     "tables",
 ]
 exclude_patterns = ["_build", "_ext", "fleet_figures.md"]

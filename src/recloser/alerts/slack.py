@@ -34,10 +34,10 @@ _WAIT = 30.0
 _ID = r"[CGD][A-Z0-9]{8,}"
 _GONE = {"message_not_found", "cant_update_message", "edit_window_closed", "thread_not_found"}
 _CURES = {
-    "invalid_auth": "RECLOSER_SLACK_TOKEN is not a token that Slack knows",
-    "not_authed": "RECLOSER_SLACK_TOKEN is not a token that Slack knows",
-    "account_inactive": "the bot of RECLOSER_SLACK_TOKEN was removed from Slack",
-    "token_revoked": "RECLOSER_SLACK_TOKEN was revoked",
+    "invalid_auth": "a token that Slack knows",
+    "not_authed": "a token that Slack knows",
+    "account_inactive": "a token of a bot that was not removed",
+    "token_revoked": "a token that was not revoked",
     "missing_scope": "the bot needs the scope chat:write",
     "channel_not_found": "there is no such channel, or the bot cannot see it: invite it there",
     "not_in_channel": "the bot is not in the channel: invite it there",
@@ -193,5 +193,5 @@ def _refusal(status: int, headers: dict[str, Any], body: Any) -> DeliveryError:
         return RetryLaterError("Slack has had too much", _WAIT if wait is None else wait)
     code = body.get("error", "") if isinstance(body, dict) else ""
     if code:
-        return SlackRefusedError(str(code))
+        return SlackRefusedError(scrub(str(code)))
     return DeliveryError(f"Slack answers {status}: {scrub(str(body)[:200])}")
