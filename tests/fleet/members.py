@@ -191,7 +191,8 @@ class _Mother:
                 cwd=ROOT,
                 stdin=theirs,
                 start_new_session=True,
-                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                # Who is told of alerts is said by the tests that are about them.
+                env={**os.environ, "PYTHONUNBUFFERED": "1", "RECLOSER_ALERTS": "none"},
             )
         atexit.register(self.close)
         threading.Thread(target=self._listen, args=(self._line,), name="tests.fleet.mother", daemon=True).start()

@@ -11,7 +11,6 @@ import logging
 import math
 import random
 import threading
-from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -21,7 +20,7 @@ from recloser.alerts.hooks import HookSettings, find
 from recloser.alerts.postman import Postman
 from recloser.clock import Alarm
 from recloser.errors import BackendError, ConfigurationError
-from recloser.exits import LAST_WORDS
+from recloser.exits import LAST_WORDS, deliver_at_exit
 from recloser.forks import renew_after_fork
 from recloser.locks import Section
 
@@ -170,6 +169,7 @@ class Dispatcher:
         self._posting: dict[str, Worker] = {}
         self._finding = threading.RLock()
         self._mine = False
+        self._leaving = False
         self._last: threading.Thread | None = None
         renew_after_fork(self)
 
@@ -217,8 +217,13 @@ class Dispatcher:
 
     def happened(self) -> None:
         """This process has put events into the log."""
-        self._mine = True
-        self._editing.wake()
+        if not self._mine:
+            self._mine = True
+            deliver_at_exit(self)
+        if self._leaving:
+            self._say_last()
+        else:
+            self._editing.wake()
 
     def heard(self) -> None:
         """Another process has; it says what there is to say, unless it dies."""
@@ -254,10 +259,13 @@ class Dispatcher:
 
     def leave(self) -> None:
         """Begins to say what this process has to say, and then to end."""
-        if self._mine and self._last is None and self._names():
+        self._leaving = True
+        if self._mine and self._last is None:
             self._last = threading.Thread(target=self._say_last, name="recloser-alerts-last", daemon=True)
-            with suppress(RuntimeError):  # the interpreter ends
+            try:
                 self._last.start()
+            except RuntimeError:  # the interpreter ends, and starts no threads
+                self._say_last()
 
     def left(self, within: float) -> None:
         """Waits until that is done, for so many seconds at the most."""
@@ -265,6 +273,8 @@ class Dispatcher:
             self._last.join(max(0.0, within))
 
     def _say_last(self) -> None:
+        if not self._names():
+            return
         try:
             self._must_be_there()
             # Where there are others, they say what has to wait.

@@ -115,13 +115,16 @@ class Postman:
         """Has the hook tell; what it raised, or that it took too long."""
         call = self._hook.call
         assert call is not None  # noqa: S101 - only active hooks have a postman
-        if self._here and not inspect.iscoroutinefunction(call):
+        if getattr(call, "quick", False) or (self._here and not inspect.iscoroutinefunction(call)):
             return _called(call, alert)
         raised: list[Exception | None] = []
         thread = threading.Thread(
             target=lambda: raised.append(_called(call, alert)), name=f"recloser-alert-{self.name}", daemon=True
         )
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError as error:  # no thread is to be had, or the interpreter ends
+            return error
         thread.join(TIMEOUT)
         if raised:
             return raised[0]
