@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -243,13 +242,49 @@ def test_a_state_that_was_put_back_is_no_news() -> None:
 def test_whoever_begins_late_does_not_tell_old_stories() -> None:
     """What is still so is said again in its time; what is over is over."""
     story = Story()
-    event = None
-    for what, name in (("trip", "over"), ("resume", "over"), ("trip", "still")):
-        story.happens(what, name)
-        event = story.journal.unwell.get("still", event)
-    assert event is not None
-    old = Journal().after(replace(event, at=10.0), story.grouping)
+    old = Journal()
+    for what, name in (("trip", "over"), ("resume", "over")):
+        kind, state = KINDS[what]
+        event = Event(kind, name, state, State.CLOSED, 1, 10.0, None, "", "recloser", NOTHING, "")
+        old = old.after(event, story.grouping)
+    still = Event(EventKind.TRIPPED, "still", State.OPEN, State.CLOSED, 2, 20.0, None, "", "recloser", NOTHING, "")
+    old = old.after(still, story.grouping)
     journal = old.forgotten(10 * HOUR, story.grouping)
     assert journal.said(10 * HOUR, story.grouping)[1] == []
     again = journal.said(journal.due, story.grouping)[1]
     assert [(each.step, each.again) for each in again] == [("updated", True)]
+
+
+def test_what_is_no_news_of_a_circuit_is_not_said() -> None:
+    """A process that stood still, what concerns all circuits, what was well and still is."""
+    story = Story()
+    for kind, circuit in ((EventKind.STALLED, "a"), (EventKind.BACKEND_BACK, "*")):
+        event = Event(kind, circuit, State.CLOSED, State.CLOSED, 0, story.now, None, "", "recloser", NOTHING, "")
+        story.journal = story.journal.after(event, story.grouping)
+    assert story.journal == Journal()
+
+
+def test_a_pause_that_a_test_ends_badly_is_an_incident() -> None:
+    """The operator's pause is over; what it finds is the provider's."""
+    story = Story()
+    story.happens("pause", "a", by="ann")
+    story.happens("probe", "a")
+    story.happens("retrip", "a")
+    story.passes(3)
+    assert story.lines() == ["notice: a is paused by ann", "opened: a is paused"]
+    story.happens("pause", "b", by="ann")
+    story.happens("probe", "b")
+    story.happens("resume", "b")
+    assert story.lines() == ["notice: b is paused by ann", "notice: b is resumed"]
+
+
+def test_one_that_begins_to_flap_while_people_know_of_it() -> None:
+    """It trips again before its incident was closed, being one of several; that it flaps is said with that."""
+    story = Story()
+    story.happens("trip", "a")
+    story.happens("trip", "b")
+    story.passes(3)
+    for _ in range(2):
+        story.happens("resume", "a")
+        story.happens("trip", "a")
+    assert story.lines() == ["opened: a and b are paused", "updated: a and b are flapping"]

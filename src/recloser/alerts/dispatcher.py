@@ -230,8 +230,10 @@ class Dispatcher:
         self._editing.wake(self._spread())
 
     def _spread(self) -> float:
-        share = 0.0 if isinstance(self._clock, Alarm) else random.random()  # noqa: S311 - not a secret
-        return _OTHERS * (1 + share) * max(1.0, self._connection.processes / _MANY)
+        return _OTHERS * (1 + self._share()) * max(1.0, self._connection.processes / _MANY)
+
+    def _share(self) -> float:
+        return 0.0 if isinstance(self._clock, Alarm) else random.random()  # noqa: S311 - not a secret
 
     def _edit(self) -> float | None:
         names = self._names()
@@ -248,7 +250,9 @@ class Dispatcher:
 
     def _deliver(self, postman: Postman) -> float | None:
         self._must_be_there()
-        return postman.deliver()
+        left = postman.deliver()
+        # When a lease ends, all who have this hook would ask for it at the same moment.
+        return left and left + self._share() * self._connection.processes / _MANY
 
     def _must_be_there(self) -> None:
         """Nobody is asked who does not answer the courier, or may not be asked."""
