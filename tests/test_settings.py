@@ -28,6 +28,23 @@ def test_an_impossible_variable_is_named(variable):
         Settings.layered(environment={variable: "{no}"})
 
 
+def test_how_much_people_are_told_is_said_in_the_environment():
+    """Each of the four by itself, with the units that people write."""
+    environment = {"RECLOSER_ALERT_WAIT": "0s", "RECLOSER_ALERT_REPEAT": "1d", "RECLOSER_ALERT_FLAPS": "5"}
+    found = Settings.layered(environment=environment).grouping
+    assert (found.wait, found.repeat, found.flaps, found.flap_window) == (0.0, 86400.0, 5, 1800.0)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("WAIT", "soon"), ("WAIT", "-1s"), ("REPEAT", "0s"), ("FLAPS", "2.5"), ("FLAPS", "0"), ("FLAP_WINDOW", "30")],
+)
+def test_an_impossible_variable_of_alerts_is_named(variable, value):
+    """With what is allowed."""
+    with pytest.raises(ConfigurationError, match=f"RECLOSER_ALERT_{variable} = '{value}' is not possible: a"):
+        Settings.layered(environment={f"RECLOSER_ALERT_{variable}": value})
+
+
 def run(code, **environment):
     """Runs code in an interpreter of its own, and returns what it printed."""
     done = subprocess.run(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
+from recloser.core.duration import parse_duration
 from recloser.core.incidents import Grouping
 from recloser.core.policy import Mode, check_name
+from recloser.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,7 +36,7 @@ class Settings:
     namespace: str
     mode: Mode
     alerts: Hooks | None = None
-    grouping: Grouping = field(default_factory=Grouping)
+    grouping: Grouping = field(default_factory=lambda: _grouping(os.environ))
 
     def __post_init__(self) -> None:
         check_name("namespace", self.namespace)
@@ -66,4 +68,24 @@ class Settings:
             namespace=check_name(*first("namespace", namespace, "recloser")),
             mode=Mode.parse(*first("mode", mode, Mode.ENFORCE)),
             alerts=alerts,
+            grouping=_grouping(environment),
         )
+
+
+def _grouping(environment: Mapping[str, str]) -> Grouping:
+    """How much people are told: ``RECLOSER_ALERT_WAIT``, ``_REPEAT``, ``_FLAPS`` and ``_FLAP_WINDOW``."""
+    said: dict[str, Any] = {}
+    for name in ("wait", "repeat", "flaps", "flap_window"):
+        variable = f"RECLOSER_ALERT_{name.upper()}"
+        value = environment.get(variable, "").strip()
+        if not value:
+            continue
+        try:
+            said[name] = int(value) if name == "flaps" else parse_duration(value)
+        except ValueError:
+            said[name] = -1
+        if said[name] < (0 if name == "wait" else 1):
+            allowed = "a whole number, 1 or more" if name == "flaps" else 'a duration such as "2s", "30m" or "4h"'
+            raise ConfigurationError(variable, value, allowed)
+    grouping: Grouping = replace(Grouping(), **said)
+    return grouping
