@@ -14,6 +14,7 @@ from recloser.backends import Seat
 from recloser.core import machine
 from recloser.core.events import Event
 from recloser.core.machine import RECLOSER
+from recloser.core.policy import Mode
 from recloser.core.window import NOTHING
 
 if TYPE_CHECKING:
@@ -224,4 +225,5 @@ class Desk:
             affects=tuple(need.name for need in needs),
             local=local,
             needs=needs,
+            enforced=replica.mode is Mode.ENFORCE,
         )

@@ -41,7 +41,9 @@ class Story:
         self.generation = 0
         self.said: list[tuple[float, Saying, str, str]] = []
 
-    def happens(self, what: str, circuit: str, *, local: bool = False, by: str = "recloser") -> None:
+    def happens(
+        self, what: str, circuit: str, *, local: bool = False, by: str = "recloser", enforced: bool = True
+    ) -> None:
         """An event, now."""
         kind, state = KINDS[what]
         self.generation += 1
@@ -62,6 +64,7 @@ class Story:
             affects=tuple(need.name for need in needs),
             local=local,
             needs=needs,
+            enforced=enforced,
         )
         self.journal = self._kept(self.journal.after(event, self.grouping))
         self.speaks()
@@ -288,3 +291,13 @@ def test_one_that_begins_to_flap_while_people_know_of_it() -> None:
         story.happens("resume", "a")
         story.happens("trip", "a")
     assert story.lines() == ["opened: a and b are paused", "updated: a and b are flapping"]
+
+
+def test_what_is_only_observed_stops_nothing() -> None:
+    """People are told that it would be paused, and that calls go on."""
+    story = Story()
+    story.happens("trip", "deepgram", enforced=False)
+    story.passes(3)
+    ((_, saying, severity, title),) = story.said
+    assert (severity, title) == ("warning", "deepgram would be paused, but is only observed")
+    assert worded(saying, story.journal, "ns").facts["sentences"] == ["dial goes on."]

@@ -169,6 +169,7 @@ class Event:
         affects: the fallbacks and requirements built on this circuit.
         local: whether one process did this for itself alone, because the fleet could not be asked or did not agree.
         needs: what the same fallbacks and requirements are built on.
+        enforced: whether calls are rejected; not where the circuit is only observed.
     """
 
     kind: EventKind
@@ -186,6 +187,7 @@ class Event:
     affects: tuple[str, ...] = ()
     local: bool = False
     needs: tuple[Needs, ...] = ()
+    enforced: bool = True
 
     def as_dict(self) -> dict[str, Any]:
         """The same as plain, JSON-serialisable values."""

@@ -119,11 +119,15 @@ class Journal:
         return tuple(sorted(name for name, needs in self.needs.items() if self._blocks(needs)))
 
     def _blocks(self, needs: Needs) -> bool:
-        return any(group and all(circuit in self.unwell for circuit in group) for group in needs.groups)
+        return any(group and not any(map(self.passes, group)) for group in needs.groups)
+
+    def passes(self, circuit: str) -> bool:
+        """Whether calls go through: it is well, or only observed."""
+        return circuit not in self.unwell or not self.unwell[circuit].enforced
 
     def answering(self, name: str) -> str | None:
-        """The first provider of a fallback that is well; None when there is none."""
-        return next((circuit for circuit in self.needs[name].circuits if circuit not in self.unwell), None)
+        """The first provider of a fallback that calls go to; None when there is none."""
+        return next(filter(self.passes, self.needs[name].circuits), None)
 
     def of(self, circuit: str) -> Incident | None:
         """The incident that a circuit belongs to."""

@@ -87,6 +87,8 @@ class _Text:
         unwell = [event.circuit for event in self.events]
         people = sorted({event.by for event in self.events} - {RECLOSER})
         by = f" by {_listed(people)}" if people else ""
+        if not any(event.enforced for event in self.events):
+            return f"{_listed(unwell)} would {still}be paused, but {_is(unwell)} only observed"
         return f"{_listed(unwell)} {_is(unwell)} {still}paused{by}{self._consequence()}"
 
     def _about(self, event: Event) -> str:
