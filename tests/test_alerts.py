@@ -13,10 +13,18 @@ from recloser import ConfigurationError, Recloser, configure
 from recloser.alerts import Alert, RetryLaterError
 from recloser.alerts.postman import TRIES
 from recloser.backends.memory import MemoryBackend
+from recloser.default import DEFAULT
+from recloser.registry import Registry
 from recloser.testing import Sandbox
 
 if TYPE_CHECKING:
     from recloser.core.events import Event
+
+
+@pytest.fixture(autouse=True)
+def _nothing_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What other modules of tests have built on circuits of the same names is not affected here."""
+    monkeypatch.setattr(DEFAULT, "_written", Registry())
 
 
 def steps(alerts: list[Alert]) -> list[tuple[str, str]]:

@@ -52,7 +52,12 @@ class Worker:
         name: what it is, for the log.
         work: returns in how many seconds there is more; None when somebody will say so.
         clock: the time to wait by.
+
+    Attributes:
+        name: what it is.
     """
+
+    name: str
 
     def __init__(self, name: str, work: Callable[[], float | None], clock: Clock) -> None:
         self.name = name

@@ -45,6 +45,8 @@ class RetryLaterError(DeliveryError):
         seconds: after so many.
     """
 
+    seconds: float
+
     def __init__(self, message: str, seconds: float) -> None:
         super().__init__(message, seconds)
         self.seconds = seconds
@@ -60,7 +62,12 @@ class Postman:
         outbox: where letters wait.
         hook: the hook.
         here: whether the hook is called on the very thread that delivers: tests want to see what it did.
+
+    Attributes:
+        name: of the hook.
     """
+
+    name: str
 
     def __init__(self, outbox: Outbox, hook: Found, *, here: bool = False) -> None:
         self.name = hook.name

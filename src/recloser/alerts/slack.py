@@ -166,7 +166,13 @@ class SlackBot:
 
 
 class SlackRefusedError(DeliveryError):
-    """Slack has said no."""
+    """Slack has said no.
+
+    Attributes:
+        code: what it said.
+    """
+
+    code: str
 
     def __init__(self, code: str) -> None:
         super().__init__(f"Slack says {code}: {_CURES[code]}" if code in _CURES else f"Slack says {code}")

@@ -61,7 +61,13 @@ factory.needs = "RECLOSER_SLACK_WEBHOOK, or RECLOSER_SLACK_TOKEN and RECLOSER_SL
 
 
 class Look:
-    """What is the same in all messages."""
+    """What is the same in all messages.
+
+    Attributes:
+        dashboard: where there is more to see; empty for nowhere.
+    """
+
+    dashboard: str
 
     def __init__(self, settings: HookSettings) -> None:
         self.dashboard = settings.get("RECLOSER_DASHBOARD_URL")
