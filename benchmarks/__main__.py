@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks import (
+    alerts,
     call_path,
     crowd,
     exchanges,
@@ -78,6 +79,7 @@ TABLES: dict[str, Callable[[Effort], report.Section]] = {
     "failures": call_path.failures,
     "sizes": memory.sizes,
     "growth": _growth,
+    "hanging": alerts.hanging,
     "instructions": _instructions,
 }
 FLEET: dict[str, Callable[[Effort], report.Section]] = {

@@ -12,6 +12,7 @@ import pytest
 from recloser import ConfigurationError, Recloser, configure
 from recloser.alerts import Alert, RetryLaterError
 from recloser.alerts.postman import TRIES
+from recloser.backends import memory_outbox
 from recloser.backends.memory import MemoryBackend
 from recloser.default import DEFAULT
 from recloser.registry import Registry
@@ -101,6 +102,25 @@ def test_a_hook_that_fails_is_tried_again_and_then_given_up(caplog: pytest.LogCa
         assert "it is tried again" in first
         assert f"given up after {TRIES} tries" in last
         assert "abcdef" not in caplog.text
+
+
+def test_alerts_that_nobody_takes_are_dropped_and_counted(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The oldest first, and it is said that they were."""
+    monkeypatch.setattr(memory_outbox, "KEPT", 3)
+
+    def broken(_: Alert) -> None:
+        msg = "away"
+        raise RetryLaterError(msg, 300.0)
+
+    with Sandbox(alerts=[broken]) as box, caplog.at_level(logging.WARNING, "recloser"):
+        for number in range(6):
+            box.trip(f"north-{number}")
+        hook = box.engine.alerts.hooks[1].name
+        assert box.engine.alerts.outbox.dropped() == {hook: 3}
+        assert len(box.alerts) == 6
+    assert f"3 alerts for {hook} were dropped so far" in caplog.text
 
 
 def test_a_receiver_says_when_it_wants_the_next_try() -> None:

@@ -18,6 +18,7 @@ from recloser.agenda import Agenda
 from recloser.alerts.editor import Editor
 from recloser.alerts.hooks import HookSettings, find
 from recloser.alerts.postman import Postman
+from recloser.backends.outbox import KEPT
 from recloser.clock import Alarm
 from recloser.errors import BackendError, ConfigurationError
 from recloser.exits import LAST_WORDS, deliver_at_exit
@@ -173,6 +174,7 @@ class Dispatcher:
         self._found: list[Found] | None = None
         self._posting: dict[str, Worker] = {}
         self._finding = threading.RLock()
+        self._dropped: dict[str, int] = {}
         self._mine = False
         self._leaving = False
         self._last: threading.Thread | None = None
@@ -246,12 +248,21 @@ class Dispatcher:
             return None
         self._must_be_there()
         left = self._editor.work(names)
+        if self._editor.wrote:
+            self._report_drops()
         for worker in self._posting.values():
             worker.wake()
         if left is None:
             self._mine = False
             return None
         return left if self._mine else left + self._spread()
+
+    def _report_drops(self) -> None:
+        """What is dropped for a hook that takes nothing is at least said."""
+        for hook, count in self.outbox.dropped().items():
+            if count > self._dropped.get(hook, 0):
+                _log.warning("%d alerts for %s were dropped so far: more than %d wait for it", count, hook, KEPT)
+            self._dropped[hook] = count
 
     def _deliver(self, postman: Postman) -> float | None:
         self._must_be_there()

@@ -31,12 +31,18 @@ class Editor:
         outbox: where it is kept, and where letters are put.
         namespace: of the circuits.
         grouping: how much is said.
+
+    Attributes:
+        wrote: whether the last work put letters into the outbox.
     """
+
+    wrote: bool
 
     def __init__(self, outbox: Outbox, namespace: str, grouping: Grouping) -> None:
         self._outbox = outbox
         self._namespace = namespace
         self._grouping = grouping
+        self.wrote = False
 
     def work(self, hooks: Iterable[str], *, hurry: bool = False) -> float | None:
         """Writes down what has happened, and says what is due.
@@ -51,7 +57,7 @@ class Editor:
         Raises:
             BackendError: when the outbox does not answer.
         """
-        mine = tuple(hooks)
+        mine, self.wrote = tuple(hooks), False
         for _ in range(_TRIES):
             page = self._outbox.read()
             left = _left(page.due, page.now)
@@ -63,6 +69,7 @@ class Editor:
             cursor = page.events[-1][0] if page.events else page.cursor
             letters = [(alert.incident, _text(alert.as_dict())) for alert in alerts]
             if self._outbox.write(page, _text(journal.as_dict()), cursor, due, letters, names):
+                self.wrote = bool(letters)
                 return _left(due, page.now)
         return 0.0
 
