@@ -11,6 +11,7 @@ import logging
 import math
 import random
 import threading
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -81,7 +82,7 @@ class Worker:
         if isinstance(self._clock, Alarm) and due <= self._clock.now():
             self._turn()
         else:
-            self._agenda.put(self.name, due)
+            self._put_down(due)
 
     def run(self) -> None:
         """Does it now, on this thread, unless another is at it."""
@@ -112,8 +113,13 @@ class Worker:
             if working:
                 self._due = math.inf
         if not working:
-            self._agenda.put(self.name, due)
+            self._put_down(due)
         return working
+
+    def _put_down(self, due: float) -> None:
+        # At the end of the interpreter no thread starts any more; then the last words are all there is.
+        with suppress(RuntimeError):
+            self._agenda.put(self.name, due)
 
     def _done(self) -> float | None:
         try:
