@@ -130,6 +130,41 @@ def test_the_log_hook_writes_one_record(caplog: pytest.LogCaptureFixture) -> Non
     assert records[0].getMessage().startswith("tts is paused\n    tts: tripped by a test")
 
 
+CONFIGURED = {
+    "configure": "recloser.configure(namespace='x')",
+    "a toolkit": "recloser.Recloser()",
+    "the first call": "recloser.circuit('tts')(lambda: 1)()",
+}
+
+
+@pytest.mark.parametrize("how", CONFIGURED)
+def test_a_mistake_in_the_environment_is_said_at_the_start(how: str) -> None:
+    """Not in the first outage; and the application starts."""
+    code = f"""
+        import logging, recloser, threading
+        logging.basicConfig(format="%(levelname)s %(message)s")
+        {CONFIGURED[how]}
+        for thread in threading.enumerate():
+            if thread.name == "recloser-alerts-hooks":
+                thread.join(10)
+        print("it has started")
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        env={**os.environ, "RECLOSER_SLACK_TOKEN": "xoxb-secret"},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=30,
+    )
+    assert done.stdout == "it has started\n"
+    said = (
+        "WARNING the alert hook 'slack' cannot be used: RECLOSER_SLACK_CHANNEL = '' is not possible: the name or the id"
+    )
+    assert done.stderr.startswith(said)
+    assert "xoxb-secret" not in done.stderr
+
+
 PACKAGE = {
     "pyproject.toml": """
         [build-system]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import random
 import threading
 from contextlib import suppress
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from recloser.agenda import Agenda
 from recloser.alerts.editor import Editor
-from recloser.alerts.hooks import HookSettings, find
+from recloser.alerts.hooks import NOBODY, HookSettings, find
 from recloser.alerts.postman import Postman
 from recloser.backends.outbox import KEPT
 from recloser.clock import Alarm
@@ -43,6 +44,7 @@ _LOST, _LOST_LONG = 1.0, 30.0
 """Seconds after which an outbox that does not answer is asked again: at first, and at the most."""
 _OTHERS = 0.5
 """Seconds that a process leaves to the one that made a transition; after that it looks whether all is said."""
+_CONFIGURE = ("RECLOSER_SLACK_", "RECLOSER_WEBHOOK_")
 _MANY = 200
 """Of more processes than so many, each leaves longer, so that they do not all look at once."""
 
@@ -196,6 +198,19 @@ class Dispatcher:
         """
         if self._chosen is not None or self._settings("").get("RECLOSER_ALERTS"):
             self._use(find(self._chosen, self._settings))
+        else:
+            self.begin()
+
+    def begin(self) -> None:
+        """Has what the environment configures looked at now: a mistake is to be said at the start, not in an outage.
+
+        It is done elsewhere, since Slack may be asked.
+        """
+        named = self._settings("").get("RECLOSER_ALERTS")
+        configured = named or any(variable.startswith(_CONFIGURE) for variable in os.environ)
+        if self._chosen is None and configured and named != NOBODY:
+            with suppress(RuntimeError):  # no thread is to be had
+                threading.Thread(target=lambda: self.hooks, name="recloser-alerts-hooks", daemon=True).start()
 
     @property
     def hooks(self) -> list[Found]:

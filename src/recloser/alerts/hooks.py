@@ -16,7 +16,7 @@ from recloser.errors import ConfigurationError
 if TYPE_CHECKING:
     from recloser.core.alert import Alert
 
-__all__ = ["GROUP", "Found", "Hook", "HookSettings", "Hooks", "find"]
+__all__ = ["GROUP", "NOBODY", "Found", "Hook", "HookSettings", "Hooks", "find"]
 
 GROUP = "recloser.alerts"
 """The entry-point group of hook factories."""
