@@ -67,6 +67,7 @@ end
 if #alerts > 0 then
   redis.call('PEXPIRE', recent, lives)
 end
-redis.call('HSET', journal, 'v', whole(ARGV[2] + 1), 'j', ARGV[3], 'c', ARGV[4], 'd', ARGV[5])
+-- Never a version that there was before the server lost everything: processes remember which text belongs to which.
+redis.call('HSET', journal, 'v', whole(math.max(ARGV[2] + 1, now)), 'j', ARGV[3], 'c', ARGV[4], 'd', ARGV[5])
 redis.call('PEXPIRE', journal, lives)
 return 1
