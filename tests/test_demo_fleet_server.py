@@ -16,8 +16,6 @@ from tests.servers.waiting import until
 from tests.test_cli import COMMAND
 from tests.test_demo_fleet import gone, listens_on, needs_server, refused, run
 
-pytestmark = pytest.mark.timeout(40)
-
 
 def fake(folder: Path, name: str, says: str) -> None:
     path = folder / name

@@ -45,7 +45,6 @@ def on_threads(work: Callable[[int], object], threads: int = THREADS) -> None:
 # -- exact counts ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.timeout(60)  # 6 s, twice that under coverage, and shared machines have slow hours
 def test_eight_threads_lose_no_call() -> None:
     """800,000 calls on eight threads, every tenth of them failing, are counted to the last one."""
     calls, toolkit = 100_000, Recloser(clock=SystemClock())

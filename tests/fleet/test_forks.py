@@ -165,7 +165,6 @@ forked(work)
     assert parent.stderr == ""
 
 
-@pytest.mark.timeout(60)
 def test_forks_in_the_middle_of_everything(redis_8: RedisServer, namespace: str, members: Members) -> None:
     """Thirty times, while threads are at their calls and the courier at its own: nobody deadlocks, nothing is lost."""
     fleet = members.fleet(2, redis_8.url, namespace, **ENDLESS)
@@ -441,7 +440,6 @@ def get(folder: Path, path: str) -> dict[str, Any]:
 
 
 @pytest.mark.skipif(not importlib.util.find_spec("gunicorn"), reason="gunicorn is not installed")
-@pytest.mark.timeout(60)
 def test_gunicorn_with_an_application_that_is_loaded_before_the_fork(
     redis_8: RedisServer, namespace: str, tmp_path: Path, members: Members
 ) -> None:
@@ -510,7 +508,6 @@ def work(failures, successes):
 
 
 @pytest.mark.skipif(not importlib.util.find_spec("celery"), reason="celery is not installed")
-@pytest.mark.timeout(60)
 def test_celery_with_workers_that_are_forked(
     redis_8: RedisServer, namespace: str, start_redis: Callable[..., RedisServer], tmp_path: Path, members: Members
 ) -> None:

@@ -577,7 +577,6 @@ def test_a_server_that_is_restarted_with_its_data_counts_everything_once(
     shaken(fleet, shake, 3, settled=True)
 
 
-@pytest.mark.timeout(60)
 def test_a_slot_that_is_moved_live_counts_everything_once(
     start_cluster: Callable[..., ClusterGroup], members: Members
 ) -> None:
@@ -597,7 +596,6 @@ def test_a_slot_that_is_moved_live_counts_everything_once(
     shaken(fleet, shake, 3)
 
 
-@pytest.mark.timeout(60)
 def test_a_coordinated_failover_of_a_cluster_counts_everything_once(
     start_cluster: Callable[..., ClusterGroup], members: Members
 ) -> None:

@@ -130,7 +130,6 @@ class Schedule:
             assert len(out) <= self.probes, f"seed {self.seed}: {len(out)} probes of {self.probes}"
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize("hundred", range(SCHEDULES // 100))
 def test_never_more_probes_than_the_policy_says(hundred: int) -> None:
     """Calls, deaths, cancellations, lost answers and lost pushes, in any order."""

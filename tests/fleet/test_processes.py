@@ -362,7 +362,6 @@ failures
 # -- groups of servers -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.timeout(60)
 @pytest.mark.parametrize("by", ["kill", "hang", "command"])
 def test_a_fleet_behind_sentinels_survives_its_master(
     start_sentinels: Callable[..., SentinelGroup], by: Any, members: Members
@@ -389,7 +388,6 @@ def test_a_fleet_behind_sentinels_survives_its_master(
     see(fleet, "CLOSED", seconds=5)
 
 
-@pytest.mark.timeout(60)
 @pytest.mark.parametrize("by", ["kill", "hang"])
 def test_a_fleet_on_a_cluster_survives_its_master(
     start_cluster: Callable[..., ClusterGroup], by: Any, members: Members
