@@ -92,8 +92,9 @@ def test_every_kind_of_dependency_is_understood(recloser):
     needed = requires(
         "name", circuit("circuit"), call, chain, chain(lambda provider: None), Client().method, Client.method
     )
-    assert needed.circuits == ("name", "circuit", "decorated", "only", "only", "method", "method")
-    for name in dict.fromkeys(needed.circuits):
+    names = ("name", "circuit", "decorated", "only", "only", "method", "method")
+    assert needed.groups == needed.written == tuple((name,) for name in names)
+    for name in dict.fromkeys(names):
         assert needed.allows()
         recloser.trip(name)
         assert not needed.allows()
@@ -111,7 +112,7 @@ def test_a_method_patched_onto_its_client_is_understood(recloser):
 
     client = Client()
     client.convert = circuit("patched")(client.convert)
-    assert requires(client.convert).circuits == ("patched",)
+    assert requires(client.convert).members == ("patched",)
 
 
 def test_it_says_what_it_is(recloser):

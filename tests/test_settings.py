@@ -7,18 +7,17 @@ import textwrap
 import pytest
 
 from recloser import ConfigurationError
-from recloser.core.policy import Mode
 from recloser.settings import Settings
 
 
 def test_what_is_given_wins_over_the_environment_and_that_over_the_defaults():
     """Each setting comes from the first of the three that says something."""
     environment = {"RECLOSER_BACKEND": "memory://", "RECLOSER_NAMESPACE": "env", "RECLOSER_MODE": "observe"}
-    assert Settings.layered(environment={}) == Settings("memory://", "recloser", Mode.ENFORCE)
-    assert Settings.layered(environment=environment) == Settings("memory://", "env", Mode.OBSERVE)
-    assert Settings.layered(namespace="here", mode="off", environment=environment) == Settings(
-        "memory://", "here", Mode.OFF
-    )
+    nothing, told = Settings.layered(environment={}), Settings.layered(environment=environment)
+    given = Settings.layered(namespace="here", mode="off", environment=environment)
+    assert (nothing.backend, nothing.namespace, nothing.mode) == ("memory://", "recloser", None)
+    assert (told.backend, told.namespace, told.mode) == ("memory://", "env", ("observe", "RECLOSER_MODE"))
+    assert (given.backend, given.namespace, given.mode) == ("memory://", "here", ("off", "configure"))
 
 
 @pytest.mark.parametrize("variable", ["RECLOSER_NAMESPACE", "RECLOSER_MODE"])

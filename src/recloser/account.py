@@ -142,7 +142,8 @@ class Account:
         deliveries = self.ledger.take() if self.fleet is not None else ()
         self._in_flight = deliveries
         asks = tuple(each.ask for each in asked)
-        return Parcel(self.replica.name, self.replica.policy.window, deliveries, asks)
+        window = 0.0 if self._desk.looks_on else self.replica.policy.window
+        return Parcel(self.replica.name, window, deliveries, asks)
 
     def hears(self, answer: Answer, parcel: Parcel, now: float) -> bool:
         """Takes over what the fleet says; False when the backend has lost what this process knows."""
@@ -154,7 +155,7 @@ class Account:
             return True
         self.trouble, self.troubled_at = "", math.inf
         known = UNKNOWN if self.fleet is None else self.fleet.record.generation
-        if facts.record.generation < known:
+        if facts.record.generation < known and not self._desk.looks_on:
             # What came in just now was counted nowhere; it belongs to the state that is put back.
             self.ledger.returned(each for each in parcel.deliveries if each.generation == known)
             return False

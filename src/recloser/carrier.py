@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from recloser.backends import Delivery, Remote
+from recloser.backends.board import EVERYTHING
 from recloser.books import PARCELS, Books
 from recloser.connection import Connection
 from recloser.core import machine
@@ -85,7 +86,8 @@ class Carrier:
 
     def heard(self) -> bool:
         """Whether the backend has said something about every circuit."""
-        return self._verified and self.books.are_told() and not self.connection.lost
+        told = self.books.are_told() and not self._desk.notices.stale
+        return self._verified and told and not self.connection.lost
 
     def report(self, replica: Replica, kind: EventKind, reason: str) -> None:
         """Puts down an event that no transition brought."""
@@ -111,6 +113,7 @@ class Carrier:
                 self._carry(flight)
             if not self._listening.is_open and not self.connection.lost:
                 self._listen()
+            self._look_at_board()
             self._decide_alone()
             self._tell_untold()
             due = self._due()
@@ -173,8 +176,12 @@ class Carrier:
     def refresh(self) -> None:
         """Asks about everything once, if the backend answers at all."""
         with self._turning, suppress(BackendError):  # the connection says so
-            if not self.connection.lost:
-                self._look_at_all(self.books.all())
+            # Nobody else would find out that it is back, where no thread tries.
+            if not self.connection.lost or self._desk.looks_on:
+                everything = self.books.all()
+                self._look_at_all(everything)
+                if self._desk.looks_on and not everything:
+                    self._look_at([])
         self._desk.tell()
 
     def _look_at_all(self, accounts: list[Account]) -> None:
@@ -202,8 +209,22 @@ class Carrier:
         try:
             self._send(flight, self._clock.now())
         finally:
-            with self.word:
-                self.word.notify_all()
+            self._spread_word()
+
+    def _spread_word(self) -> None:
+        with self.word:
+            self.word.notify_all()
+
+    def _look_at_board(self) -> None:
+        """Reads what operators have said, and writes down what this process has in use."""
+        notices = self._desk.notices
+        if not notices.is_due or not self._verified or self.connection.lost:
+            return
+        try:
+            notices.turn()
+        except BackendError as error:
+            self._lose(str(error))
+        self._spread_word()
 
     def _send(self, flight: Flight, began: float) -> None:
         try:
@@ -231,6 +252,7 @@ class Carrier:
         self._flight, self.wrong = None, None
         self._pace.processes = self.connection.processes = reply.processes
         self._pace.answered(began, self._clock.now())
+        self._desk.notices.hears(reply)
         self._regain()
         try:
             for account, parcel, asked, answer in zip(
@@ -261,7 +283,7 @@ class Carrier:
         try:
             if not known:
                 self._put_back(account, answer.facts)
-            elif not account.trouble:
+            elif not account.trouble and not self._desk.looks_on:
                 self._decide(account)
         finally:
             with self.books.lock:
@@ -352,6 +374,8 @@ class Carrier:
         if self._listening.pump():
             self.books.ask_about_all()
         for name, record, at in self._listening.news():
+            if name == EVERYTHING:
+                self._desk.notices.stale = True
             with self.books.lock:
                 account = self.books.accounts.get(name)
                 if account is None or account.fleet is None:
@@ -377,10 +401,11 @@ class Carrier:
     def _due(self) -> float:
         now = self._clock.now()
         urgent, soonest = self.books.due(now)
-        if not self.books.accounts and self._verified:
+        if not self.books.accounts and self._verified and not self._desk.notices.is_due:
             return math.inf
         if self.connection.lost:
             return min(soonest, self._pace.not_before(now))
+        urgent = urgent or self._desk.notices.is_due
         return self._pace.not_before(now if urgent or self._flight else min(soonest, self._pace.tick_at))
 
     def rest(self) -> float:

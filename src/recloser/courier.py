@@ -20,14 +20,14 @@ from recloser.core.window import NOTHING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from recloser.backends import Backend, Lease, Pool
+    from recloser.backends import Backend, Lease, Pool, Reply
     from recloser.clock import Clock
     from recloser.contain import Listeners
     from recloser.core.events import EventKind, Needs
     from recloser.core.machine import Facts, Record, Step
     from recloser.replica import Replica
 
-__all__ = ["Connection", "Courier", "Desk"]
+__all__ = ["Connection", "Courier", "Desk", "Notices"]
 
 
 class Connection(Protocol):
@@ -127,6 +127,39 @@ def _nothing() -> None:
     """Nobody has to be told."""
 
 
+class Notices(Protocol):
+    """What a process knows of the board of its backend."""
+
+    stale: bool
+    """Whether there is something to read."""
+
+    @property
+    def is_due(self) -> bool:
+        """Whether a turn has something to do."""
+        ...
+
+    def hears(self, reply: Reply) -> None:
+        """An exchange was answered, and says what is on the board."""
+        ...
+
+    def turn(self) -> None:
+        """Reads what there is to read, and writes what there is to write; raises BackendError."""
+        ...
+
+
+class _Unread:
+    """Where there is no board."""
+
+    stale: bool = False
+    is_due: bool = False
+
+    def hears(self, reply: Reply) -> None:
+        """Nothing of interest."""
+
+    def turn(self) -> None:
+        """Nothing is due."""
+
+
 class Desk:
     """What both kinds of courier write with: their name, the events, the time.
 
@@ -134,9 +167,11 @@ class Desk:
         clock: the process's time.
         listeners: told of every event that this process brought about, never under a lock.
         needs: what is built on a circuit.
+        looks_on: whether this process only looks at what others do, and operates: it has no calls, and decides nothing.
 
     Attributes:
-        sender: under which name this process talks to the backend.
+        sender: under which name this process talks to the backend; empty when it only looks on.
+        notices: what it knows of the board of the backend.
         elsewhere: whether listeners are told on a thread of their own.
         happened: called when events of this process are in the log.
         heard: called when another process has changed a circuit.
@@ -146,19 +181,30 @@ class Desk:
     elsewhere: bool
     happened: Callable[[], None]
     heard: Callable[[], None]
+    notices: Notices
+    looks_on: bool
 
-    def __init__(self, clock: Clock, listeners: Listeners[Event], needs: Callable[[str], tuple[Needs, ...]]) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        listeners: Listeners[Event],
+        needs: Callable[[str], tuple[Needs, ...]],
+        *,
+        looks_on: bool = False,
+    ) -> None:
         self._clock = clock
         self._listeners = listeners
         self._news = False
         self.needs = needs
+        self.looks_on = looks_on
+        self.notices = _Unread()
         self.elsewhere = False
         self.happened = self.heard = _nothing
         self.renew()
 
     def renew(self) -> None:
         """Begins anew under another name: after a fork, the child is a sender of its own."""
-        self.sender = uuid.uuid4().hex
+        self.sender = "" if self.looks_on else uuid.uuid4().hex
         self._sequence = itertools.count(1)
         self._seats = itertools.count(1)
 
@@ -191,10 +237,10 @@ class Desk:
         """The event that tells of a transition."""
         return self.event(replica, facts, step.event, step.record, step.previous, local=local)
 
-    def about_all(self, kind: EventKind, reason: str) -> Event:
-        """An event that concerns this process and its backend, and no circuit alone."""
+    def about_all(self, kind: EventKind, reason: str, by: str = RECLOSER, *, local: bool = True) -> Event:
+        """An event that concerns no circuit alone; by itself, this process and its backend."""
         now, closed = self._clock.time(), machine.State.CLOSED
-        return Event(kind, "*", closed, closed, 0, now, None, reason, RECLOSER, NOTHING, "", local=True)
+        return Event(kind, "*", closed, closed, 0, now, None, reason, by, NOTHING, "", local=local)
 
     def event(  # noqa: PLR0913 - an event is its facts
         self,

@@ -22,6 +22,7 @@ from recloser.toolkit import Recloser
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from os import PathLike
 
     from recloser.alerts.hooks import Hooks
     from recloser.backends import Backend
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from recloser.core.events import Event
     from recloser.core.policy import Mode, Policy
     from recloser.registry import Dependent
+    from recloser.rulebook import Reload
 
 __all__ = [
     "DEFAULT",
@@ -79,6 +81,8 @@ class DefaultRecloser(Recloser):
         namespace: str | None = None,
         mode: Mode | str | None = None,
         alerts: Hooks | None = None,
+        rules: str | PathLike[str] | None = None,
+        reload: Reload | str | None = None,
     ) -> Recloser:
         """Says where facts are shared and what is done with them; what is left out comes from the environment.
 
@@ -92,6 +96,9 @@ class DefaultRecloser(Recloser):
             mode: turns every circuit down to at most this; ``RECLOSER_MODE`` without it.
             alerts: what tells people: names of hooks, and functions that take an :class:`~recloser.alerts.Alert`;
                 ``RECLOSER_ALERTS`` without it, and without that every hook that is configured.
+            rules: a rules file, in TOML or JSON; ``RECLOSER_RULES`` without it.
+            reload: when that is read again: ``"never"``, on ``"sighup"`` (where this is called on the main thread) or
+                soon after a ``"change"``; ``RECLOSER_RELOAD`` without it.
 
         Returns:
             The default toolkit.
@@ -99,9 +106,11 @@ class DefaultRecloser(Recloser):
         Raises:
             ConfigurationError: for an impossible value, naming where it was written and what is allowed.
         """
-        if (backend, namespace, mode, alerts) == (None, None, None, None):
+        if all(each is None for each in (backend, namespace, mode, alerts, rules, reload)):
             return self
-        settings = Settings.layered(backend, namespace, mode, alerts)
+        settings = Settings.layered(
+            backend=backend, namespace=namespace, mode=mode, alerts=alerts, rules=rules, reload=reload
+        )
         engine = Engine(settings, SystemClock(), self._written, self._listeners)
         engine.check()
         self._settings = settings

@@ -13,11 +13,13 @@ from recloser.backends import adopt, connect
 from recloser.backends.memory_outbox import OwnOutbox
 from recloser.backends.outbox import Shares
 from recloser.contain import Listeners
-from recloser.core.policy import Mode, check_name
+from recloser.core.policy import check_name, near
 from recloser.courier import Desk
 from recloser.errors import BackendError, ConfigurationError
 from recloser.forks import renew_after_fork
 from recloser.inline import InlineCourier
+from recloser.notices import Notices
+from recloser.policies import Policies
 from recloser.remote import RemoteCourier
 from recloser.replica import Replica
 from recloser.wrapping import in_event_loop
@@ -27,14 +29,17 @@ if TYPE_CHECKING:
 
     from recloser.backends import Backend
     from recloser.clock import Clock
-    from recloser.core.events import Event
+    from recloser.core.events import Event, EventKind
     from recloser.core.machine import Facts, Step
     from recloser.core.policy import Policy
+    from recloser.core.sheet import Sheet
     from recloser.courier import Courier
     from recloser.registry import Registry
     from recloser.settings import Settings
 
 __all__ = ["Engine"]
+
+_GLOB = "*?["
 
 
 class Engine:
@@ -45,6 +50,8 @@ class Engine:
         clock: the time to live by.
         registry: what the application has written down.
         listeners: who is told of events; nobody at first by default.
+        looks_on: whether it only looks at what a fleet does, and operates: it learns from the fleet what is in use, has
+            no calls of its own, and decides nothing.
     """
 
     settings: Settings
@@ -54,9 +61,17 @@ class Engine:
     listeners: Listeners[Event]
     courier: Courier
     alerts: Dispatcher
+    policies: Policies
+    notices: Notices
 
     def __init__(
-        self, settings: Settings, clock: Clock, registry: Registry, listeners: Listeners[Event] | None = None
+        self,
+        settings: Settings,
+        clock: Clock,
+        registry: Registry,
+        listeners: Listeners[Event] | None = None,
+        *,
+        looks_on: bool = False,
     ) -> None:
         self.settings = settings
         self.clock = clock
@@ -67,7 +82,11 @@ class Engine:
             else adopt(settings.backend, namespace=settings.namespace)
         )
         self.listeners = listeners or Listeners()
-        desk = Desk(clock, self.listeners, registry.needs)
+        self.policies = Policies(registry, settings.layers())
+        self.notices = Notices(self.backend, self.policies.entries, self._live_changed)
+        self.needs = self.policies.noted_needs if looks_on else registry.needs
+        self._desk = desk = Desk(clock, self.listeners, self.needs, looks_on=looks_on)
+        desk.notices = self.notices
         self.courier = (InlineCourier if self.backend.inline else RemoteCourier)(self.backend, clock, desk)
         self.alerts = Dispatcher(
             self.backend.outbox() if isinstance(self.backend, Shares) else OwnOutbox(clock, self.listeners),
@@ -78,9 +97,13 @@ class Engine:
             settings.alerts,
         )
         desk.happened, desk.heard = self.alerts.happened, self.alerts.heard
+        self.looks_on = looks_on
         self._replicas: dict[str, Replica] = {}
         self._lock = threading.Lock()
         renew_after_fork(self)
+        if self.backend.inline:
+            self.notices.refresh()
+            self.notices.turn()
 
     def replica(self, name: str) -> Replica:
         """What this process knows of a circuit."""
@@ -89,9 +112,9 @@ class Engine:
             with self._lock:
                 known = self._replicas.get(name)
                 if known is None:
-                    policy = self.registry.policy(name)
-                    mode = Mode.weaker(self.settings.mode, policy.mode)
+                    policy, mode = self.policies.resolved(name).policy, self.policies.mode(name)
                     known = self._replicas[name] = Replica(name, policy, mode, self.clock, self.courier)
+            self._uses(name)
         return known
 
     def renew(self) -> None:
@@ -118,6 +141,43 @@ class Engine:
             self.replica(name).current()
         return self.courier.ready(timeout)
 
+    # -- what holds ----------------------------------------------------------------------------------------------------
+
+    def adopt(self, name: str) -> None:
+        """Makes a policy that was put down hold at once, even if its circuit is in use already."""
+        self.policies.forget(name)
+        self._uses(name)
+        if name in self._replicas:
+            self._update(self._replicas[name])
+
+    def _uses(self, name: str) -> None:
+        """Has written down for others that a circuit is in use here, and how."""
+        self.notices.uses(name)
+        if self.backend.inline:
+            self.notices.turn()
+
+    def use_rules(self, rules: Sheet) -> None:
+        """Makes another rules file hold."""
+        self.policies.layers.rules = rules
+        self.notices.uses_all()
+        self._changed()
+
+    def _live_changed(self) -> None:
+        self.policies.layers.live = self.notices.live
+        self._changed()
+
+    def _changed(self) -> None:
+        self.policies.forget()
+        for replica in tuple(self._replicas.values()):
+            self._update(replica)
+
+    def _update(self, replica: Replica) -> None:
+        policy, mode = self.policies.resolved(replica.name).policy, self.policies.mode(replica.name)
+        if (replica.policy, replica.mode) != (policy, mode):
+            replica.adopt(policy, mode)
+
+    # -- what operators ask --------------------------------------------------------------------------------------------
+
     def close(self) -> None:
         """Delivers what is left, and closes the backend unless somebody else made it."""
         self.courier.close()
@@ -125,26 +185,74 @@ class Engine:
         if self.backend is not self.settings.backend:
             self.backend.close()
 
-    def adopt(self, name: str) -> None:
-        """Makes a policy that was put down hold at once, even if its circuit is in use already."""
-        known, policy = self._replicas.get(name), self.registry.policy(name)
-        if known is not None and known.policy != policy:
-            known.adopt(policy, Mode.weaker(self.settings.mode, policy.mode))
-
     def names(self) -> list[str]:
         """All circuits that anything is known of, sorted."""
         shared: list[str] = []
         with suppress(BackendError):
             shared = self.backend.circuits()
-        return sorted({*self.registry.names(), *self._replicas, *shared})
+        return sorted({*self.registry.names(), *self.policies.noted_circuits(), *self._replicas, *shared})
+
+    def look(self) -> None:
+        """Brings what operators have said up to date, and what others have in use where that is wanted.
+
+        Raises:
+            BackendError: when the backend does not answer.
+        """
+        self.notices.refresh()
+        if self.looks_on:
+            self.policies.take_over(self.notices.written())
+            self._changed()
 
     def everything(self) -> dict[str, Replica]:
         """All circuits that anything is known of, brought up to date as far as the backend answers."""
+        with suppress(BackendError):  # the connection says so
+            self.look()
         replicas = {name: self.replica(name) for name in self.names()}
         for replica in replicas.values():
             replica.current()
         self.courier.refresh()
         return replicas
+
+    def known(self, name: str) -> tuple[str, ...]:
+        """The circuit of that name, or those that it matches as a glob.
+
+        Raises:
+            ConfigurationError: when there is none.
+        """
+        if any(mark in name for mark in _GLOB):
+            return self.matching(name)
+        names = self.names()
+        if name not in names:
+            raise ConfigurationError("circuit", name, near(name, names))
+        return (name,)
+
+    def matching(self, glob: str) -> tuple[str, ...]:
+        """The known circuits that a glob matches.
+
+        Raises:
+            ConfigurationError: when it matches none.
+        """
+        known = self.names()
+        names = tuple(each for each in known if fnmatch.fnmatchcase(each, glob))
+        if not names:
+            allowed = f"a glob that matches a known circuit: {', '.join(known) or 'none so far'}"
+            raise ConfigurationError("name", glob, allowed)
+        return names
+
+    def event(self, name: str, kind: EventKind, reason: str) -> Event:
+        """An event about a circuit that no transition brings, as of now."""
+        replica = self.replica(name)
+        facts = self.courier.facts(replica)
+        return self._desk.event(replica, facts, kind, facts.record, facts.record, reason=reason)
+
+    def event_about_all(self, kind: EventKind, reason: str, by: str) -> Event:
+        """An event that concerns no circuit alone, and all processes."""
+        return self._desk.about_all(kind, reason, by, local=False)
+
+    def tell(self, event: Event) -> None:
+        """Tells whoever listens in this process of an event that is in the log already."""
+        self._desk.put(event)
+        self._desk.tell()
 
     def operate(self, name: str, choose: Callable[[Policy, Facts], Step | None]) -> tuple[str, ...]:
         """Makes an operator's step on a circuit, or on all known ones that a glob matches; returns their names.
@@ -153,11 +261,8 @@ class Engine:
             ConfigurationError: for an impossible name, or a glob that no circuit matches.
         """
         names: tuple[str, ...]
-        if isinstance(name, str) and any(mark in name for mark in "*?["):
-            names = tuple(each for each in self.names() if fnmatch.fnmatchcase(each, name))
-            if not names:
-                known = ", ".join(self.names()) or "none so far"
-                raise ConfigurationError("name", name, f"a glob that matches a known circuit: {known}")
+        if isinstance(name, str) and any(mark in name for mark in _GLOB):
+            names = self.matching(name)
         else:
             names = (check_name("name", name),)
         for each in names:

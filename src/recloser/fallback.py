@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from recloser.backends import Seat
+    from recloser.core.sheet import Value
 
 __all__ = ["Fallback", "FallbackFunction", "FallbackMethod"]
 
@@ -48,14 +49,31 @@ class Fallback(Generic[T]):
         named: Mapping[str, Any],
         mention: Callable[[str], Circuit],
         register: Callable[[Fallback[Any]], None],
+        said: Callable[[str], Value | None],
     ) -> None:
+        # In the order of the code, and all of them; who takes part, and in which order, may be said elsewhere.
         self._providers = _providers(positional, named, mention)
+        self._said = said
+        self._arranged: tuple[Value | None, tuple[Provider, ...]] = (None, self._providers)
         self._call: Callable[..., Any] | None = None
-        self.name = f"fallback({', '.join(self.order)})"
+        self.name = f"fallback({', '.join(self.members)})"
         register(self)
 
     def __repr__(self) -> str:
-        return f"fallback({', '.join(map(repr, self.order))})"
+        return f"fallback({', '.join(map(repr, self.members))})"
+
+    @property
+    def _present(self) -> tuple[Provider, ...]:
+        """The providers that take part now, in order."""
+        said, (before, arranged) = self._said(self.name), self._arranged
+        if said is not before:
+            arranged = self._providers
+            if said is not None:
+                known = {provider.name: provider for provider in self._providers}
+                # A name that means nothing here is one of another version of the application.
+                arranged = tuple(known[name] for name in said.value if name in known) or arranged
+            self._arranged = (said, arranged)
+        return arranged
 
     # -- calling -----------------------------------------------------------------------------------------------------
 
@@ -94,9 +112,9 @@ class Fallback(Generic[T]):
     def _decorate(self, function: Any, *, bound: bool = False) -> Any:
         if not callable(function):
             raise ConfigurationError("function", function, "something that can be called")
-        for gate in self.gates:
-            if isinstance(gate, Circuit):
-                gate.check_timeout(function)
+        for provider in self._providers:
+            if isinstance(provider.gate, Circuit):
+                provider.gate.check_timeout(function)
         kind = kind_of(function)
         as_method = chained(self._beginner(function, 1), kind)
         takes_self = bound or _parameters(function)[:1] in (["self"], ["cls"])
@@ -118,7 +136,7 @@ class Fallback(Generic[T]):
         }
 
         def begin(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Chain:
-            return Chain(Tries(self._providers), ways, bound, args, kwargs)
+            return Chain(Tries(self._present), ways, bound, args, kwargs)
 
         return begin
 
@@ -165,7 +183,7 @@ class Fallback(Generic[T]):
     def refusal(self) -> PausedError | None:
         """Why no provider is available; None when one is. Takes nothing."""
         paused: list[PausedError] = []
-        for provider in self._providers:
+        for provider in self._present:
             refused = provider.gate.refusal()
             if refused is None:
                 return None
@@ -175,7 +193,7 @@ class Fallback(Generic[T]):
     @property
     def current(self) -> str | None:
         """The name of the provider that calls go to now, for display; None when none is available."""
-        for provider in self._providers:
+        for provider in self._present:
             if provider.gate.bound.refusal() is None:
                 return provider.name
         return None
@@ -183,21 +201,26 @@ class Fallback(Generic[T]):
     @property
     def gates(self) -> tuple[Gate, ...]:
         """The circuits of the providers, in order of preference."""
-        return tuple(provider.gate for provider in self._providers)
+        return tuple(provider.gate for provider in self._present)
 
     @property
     def order(self) -> tuple[str, ...]:
-        """The names of the providers, in order of preference."""
+        """The names of the providers that take part, in order of preference."""
+        return tuple(provider.name for provider in self._present)
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """The names of all providers, in the order of the code."""
         return tuple(provider.name for provider in self._providers)
 
     @property
-    def circuits(self) -> tuple[str, ...]:
-        """The names of the circuits it is built on."""
-        return self.order
+    def written(self) -> tuple[tuple[str, ...], ...]:
+        """The circuits it is built on by its code, in one group, of which it needs one."""
+        return (self.members,)
 
     @property
     def groups(self) -> tuple[tuple[str, ...], ...]:
-        """All of them in one group, of which it needs one."""
+        """The same without the providers that do not take part."""
         return (self.order,)
 
 

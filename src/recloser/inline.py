@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from recloser.agenda import Agenda
 from recloser.backends import Ask, Delivery, Lease, Parcel
+from recloser.backends.board import EVERYTHING
 from recloser.backends.memory import MemoryBackend
 from recloser.core import machine
 from recloser.core.machine import Facts, State
@@ -85,7 +86,7 @@ class InlineCourier:
         by_hand = choose is not None
 
         def due(facts: Facts) -> Step | None:
-            return machine.decide(replica.policy, facts, self._clock.jitter())
+            return None if self._desk.looks_on else machine.decide(replica.policy, facts, self._clock.jitter())
 
         with self._lock:
             self._replicas.setdefault(replica.name, replica)
@@ -183,11 +184,15 @@ class InlineCourier:
 
     def _exchange(self, replica: Replica, sequence: int, deliveries: tuple[Delivery, ...], *asks: Ask) -> Answer:
         # What only asks has no number: it may overtake, or be overtaken by, an exchange of another thread.
-        parcel = Parcel(replica.name, replica.policy.window, deliveries, asks)
+        parcel = Parcel(replica.name, 0.0 if self._desk.looks_on else replica.policy.window, deliveries, asks)
         return self.backend.exchange(self._desk.sender, sequence, self._clock.now(), [parcel]).answers[0]
 
     def _pushed(self, circuit: str, record: Record | None, now: float) -> None:
         """Somebody swapped a record: whoever else has a replica of it takes it over at once."""
+        if circuit == EVERYTHING:
+            self._desk.notices.stale = True
+            self._desk.notices.turn()
+            return
         self._desk.heard()
         replica = self._replicas.get(circuit)
         if replica is not None and record is not None:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import sys
 import weakref
-from dataclasses import fields
 from typing import TYPE_CHECKING, Protocol
 
 from recloser.core.events import Needs
-from recloser.core.policy import Policy
+from recloser.core.policy import FIELDS
 from recloser.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from types import FrameType
+
+    from recloser.core.policy import Policy
 
 __all__ = ["Dependent", "Registry", "caller"]
 
@@ -27,13 +28,18 @@ class Dependent(Protocol):
     """``"fallback"`` or ``"requirement"``."""
 
     @property
-    def circuits(self) -> tuple[str, ...]:
-        """The circuits it is built on."""
+    def members(self) -> tuple[str, ...]:
+        """The providers of a fallback, in the order of its code; the names of what a requirement needs."""
+        ...
+
+    @property
+    def written(self) -> tuple[tuple[str, ...], ...]:
+        """The circuits it is built on by its code, in groups."""
         ...
 
     @property
     def groups(self) -> tuple[tuple[str, ...], ...]:
-        """The same in groups: it needs one circuit of each."""
+        """Those that it is built on now: it needs one circuit of each group."""
         ...
 
 
@@ -69,10 +75,9 @@ class Registry:
                 key, mine, f"one policy for each circuit: {place} says this, {where} says {theirs}"
             )
 
-    def policy(self, name: str) -> Policy:
-        """The policy of a circuit; the default one when nothing was put down."""
-        known = self._policies.get(name)
-        return Policy() if known is None else known[0]
+    def entry(self, name: str) -> tuple[Policy | None, str]:
+        """The policy that was put down for a circuit, if one was, and where."""
+        return self._policies.get(name, (None, ""))
 
     def depend(self, dependent: Dependent) -> None:
         """Remembers what is built on circuits, for as long as it lives."""
@@ -85,22 +90,22 @@ class Registry:
 
     def affects(self, circuit: str) -> tuple[str, ...]:
         """The names of what is built on ``circuit``, sorted."""
-        return tuple(sorted({each.name for each in self.dependents if circuit in each.circuits}))
+        return tuple(need.name for need in self.needs(circuit))
 
     def needs(self, circuit: str) -> tuple[Needs, ...]:
         """What is built on ``circuit``, sorted by name, and on what else that is built."""
-        found = {Needs(each.name, each.sort, each.groups) for each in self.dependents if circuit in each.circuits}
-        return tuple(sorted(found))
+        found = {Needs(each.name, each.sort, each.groups) for each in self.dependents}
+        return tuple(sorted(need for need in found if circuit in need.circuits))
 
     def names(self) -> set[str]:
         """All circuits that were mentioned with a policy, or that something is built on."""
-        built_on = (name for each in self.dependents for name in each.circuits)
+        built_on = (name for each in self.dependents for group in each.written for name in group)
         return {*self._policies, *built_on}
 
 
 def _differing(one: Policy, other: Policy) -> tuple[str, str]:
     """The fields in which two policies differ, as each of them would be written."""
-    names = [field.name for field in fields(one) if getattr(one, field.name) != getattr(other, field.name)]
+    names = [name for name in FIELDS if getattr(one, name) != getattr(other, name)]
     mine, theirs = (", ".join(f"{name}={getattr(each, name)!r}" for name in names) for each in (one, other))
     return mine, theirs
 

@@ -178,7 +178,7 @@ class RemoteCourier:
 
     def _start(self) -> None:
         with self._starting:
-            if not self.asleep or self._leaving:
+            if not self.asleep or self._leaving or self._desk.looks_on:
                 return
             if self._clock.now() < self._start_again:
                 return

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, overload
 
 from recloser.circuit import Snapshot
 from recloser.core.duration import format_duration
 from recloser.core.machine import State, threshold
+from recloser.core.policy import Mode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from recloser.core.events import ErrorSample, Event
-    from recloser.core.policy import Mode, Policy
+    from recloser.core.policy import Policy
     from recloser.courier import Connection
     from recloser.replica import Replica
 
-__all__ = ["EventLog", "Explanation", "Status"]
+__all__ = ["EventLog", "Explanation", "Status", "answering"]
 
 
 class Status(Mapping[str, Snapshot]):
@@ -33,6 +34,7 @@ class Status(Mapping[str, Snapshot]):
         lost_because: why, in one line.
         processes: how many processes of the fleet are alive, as far as is known.
         hooks: the alert hooks by their names; empty for those that are active, else why they are not.
+        problems: settings that are passed over because they are not possible, a line each.
     """
 
     backend: str
@@ -43,6 +45,7 @@ class Status(Mapping[str, Snapshot]):
     lost_because: str
     processes: int
     hooks: dict[str, str]
+    problems: tuple[str, ...]
 
     def __init__(  # noqa: PLR0913 - all that there is to show
         self,
@@ -54,6 +57,7 @@ class Status(Mapping[str, Snapshot]):
         connection: Connection,
         *,
         hooks: Mapping[str, str],
+        problems: tuple[str, ...] = (),
     ) -> None:
         self._circuits = dict(circuits)
         self.backend = backend
@@ -64,6 +68,7 @@ class Status(Mapping[str, Snapshot]):
         self.lost_because = connection.lost_because
         self.processes = connection.processes
         self.hooks = dict(hooks)
+        self.problems = problems
 
     @property
     def circuits(self) -> dict[str, Snapshot]:
@@ -106,6 +111,7 @@ class Status(Mapping[str, Snapshot]):
             "lost_since": self.lost_since,
             "lost_because": self.lost_because,
             "processes": self.processes,
+            "problems": list(self.problems),
         }
 
 
@@ -121,6 +127,7 @@ class Explanation:
         processes: how many processes saw failures or slow calls in the window.
         affects: the fallbacks and requirements built on it.
         next: what happens next, and when.
+        origins: where each field of the policy was said.
     """
 
     snapshot: Snapshot
@@ -130,13 +137,17 @@ class Explanation:
     processes: int
     affects: tuple[str, ...]
     next: str
+    origins: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, replica: Replica, affects: tuple[str, ...], now: float) -> Explanation:
+    def of(
+        cls, replica: Replica, affects: tuple[str, ...], now: float, origins: Mapping[str, str] | None = None
+    ) -> Explanation:
         """The explanation of what ``replica`` knows at ``now``, Unix time."""
         shot, (facts, *_), policy = Snapshot.of(replica), replica.view(), replica.policy
         what_next = _next(shot, policy, now)
-        return cls(shot, policy, threshold(policy), facts.errors, facts.reporters, affects, what_next)
+        where = dict(origins or {})
+        return cls(shot, policy, threshold(policy), facts.errors, facts.reporters, affects, what_next, where)
 
     def __str__(self) -> str:
         shot = self.snapshot
@@ -154,6 +165,17 @@ class Explanation:
         if self.affects:
             lines.append(f"  affects: {', '.join(self.affects)}")
         return "\n".join(lines)
+
+
+def answering(providers: Sequence[str], replicas: Mapping[str, Replica]) -> str | None:
+    """The provider that calls of somebody else's fallback go to now; None when none is available."""
+    states = {name: replicas[name].record.state for name in providers if name in replicas}
+    enforced = {name for name in states if replicas[name].mode is Mode.ENFORCE}
+    for wanted in (State.CLOSED, State.HALF_OPEN):
+        for name in providers:
+            if name not in enforced or states[name] is wanted:
+                return name
+    return None
 
 
 def _number(count: int, what: str) -> str:

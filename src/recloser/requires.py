@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from recloser.backends import Seat
     from recloser.circuit import Circuit
+    from recloser.core.sheet import Value
 
 __all__ = ["Requirement"]
 
@@ -42,24 +43,44 @@ class Requirement:
         dependencies: Sequence[Any],
         mention: Callable[[str], Circuit],
         register: Callable[[Requirement], None],
+        said: Callable[[str], Value | None],
+        find: Callable[[str], Gate | Fallback[Any] | None],
     ) -> None:
         if not dependencies:
             raise ConfigurationError("dependencies", (), "at least one of " + _ALLOWED)
-        self._dependencies = [_dependency(each, mention) for each in dependencies]
-        self.name = f"requires({', '.join(each.name for each in self._dependencies)})"
+        # Those of the code; others may be said elsewhere.
+        self._written = tuple(_dependency(each, mention) for each in dependencies)
+        self._said = said
+        self._find = find
+        self._arranged: tuple[Value | None, tuple[Gate | Fallback[Any], ...]] = (None, self._written)
+        self.name = f"requires({', '.join(self.members)})"
         register(self)
 
     def __repr__(self) -> str:
-        return f"requires({', '.join(each.name for each in self._dependencies)})"
+        return f"requires({', '.join(self.members)})"
 
     @property
-    def circuits(self) -> tuple[str, ...]:
-        """The names of all circuits that it looks at."""
-        return tuple(gate.name for each in self._dependencies for gate in _gates(each))
+    def _dependencies(self) -> tuple[Gate | Fallback[Any], ...]:
+        """What it needs now."""
+        said, (before, arranged) = self._said(self.name), self._arranged
+        if said is not before:
+            arranged = self._written if said is None else tuple(filter(None, map(self._find, said.value)))
+            self._arranged = (said, arranged)
+        return arranged
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """The names of what it needs, by its code."""
+        return tuple(each.name for each in self._written)
+
+    @property
+    def written(self) -> tuple[tuple[str, ...], ...]:
+        """The circuits it is built on by its code, in groups of each of which it needs one."""
+        return tuple(each.members if isinstance(each, Fallback) else (each.name,) for each in self._written)
 
     @property
     def groups(self) -> tuple[tuple[str, ...], ...]:
-        """Its circuits in groups, of each of which it needs one."""
+        """Those that it looks at now."""
         return tuple(tuple(gate.name for gate in _gates(each)) for each in self._dependencies)
 
     def __call__(self, function: _F, /) -> _F:

@@ -11,6 +11,7 @@ from recloser.core import machine
 from recloser.core.duration import Duration, parse_duration
 from recloser.core.incidents import Grouping
 from recloser.core.policy import Mode
+from recloser.core.sheet import Value
 from recloser.default import DEFAULT
 from recloser.engine import Engine
 from recloser.errors import ConfigurationError
@@ -132,7 +133,7 @@ class Sandbox(Recloser):
         settings = Settings(
             backend or MemoryBackend(clock=self._clock),
             "recloser",
-            Mode.ENFORCE,
+            Value(Mode.ENFORCE, "the sandbox"),
             [self.alerts.append, *alerts],
             Grouping(wait=parse_duration(alert_wait)),
         )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from os import fspath
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, overload
 
+from recloser.changing import Changing
 from recloser.circuit import Circuit, Snapshot
 from recloser.clock import SystemClock
 from recloser.core import machine
@@ -14,14 +15,16 @@ from recloser.engine import Engine
 from recloser.errors import ConfigurationError
 from recloser.fallback import Fallback
 from recloser.registry import Registry, caller
-from recloser.reports import EventLog, Explanation, Status
+from recloser.reports import EventLog, Explanation, Status, answering
 from recloser.requires import Requirement
+from recloser.rulebook import Reload
 from recloser.rules import ErrorTypes, Rules
-from recloser.settings import Settings
+from recloser.settings import Settings, switch
 from recloser.wrapping import in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from os import PathLike
     from types import TracebackType
     from typing import Unpack
 
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
     from recloser.core.events import Event
     from recloser.core.outcome import Outcome
     from recloser.core.policy import Thresholds
+    from recloser.core.sheet import Value
     from recloser.gate import Gate
     from recloser.registry import Dependent
     from recloser.replica import Replica
@@ -52,21 +56,32 @@ class Recloser:
         mode: turns every circuit down to at most this: ``"observe"`` rejects nothing, ``"off"`` counts nothing.
         alerts: what tells people: names of hooks, and functions that take an :class:`~recloser.alerts.Alert`; those
             that are configured in the environment by default.
+        rules: a rules file, in TOML or JSON.
+        reload: when that is read again: ``"never"``, on ``"sighup"`` or on ``"change"``.
 
     Raises:
         ConfigurationError: for an impossible value, naming it and what is allowed.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all but the first by keyword
         self,
         backend: str | Backend = "memory://",
         *,
         namespace: str = "recloser",
         clock: Clock | None = None,
-        mode: Mode | str = Mode.ENFORCE,
+        mode: Mode | str | None = None,
         alerts: Hooks | None = None,
+        rules: str | PathLike[str] | None = None,
+        reload: Reload | str = Reload.NEVER,
     ) -> None:
-        settings = Settings(backend, namespace, Mode.parse("mode", mode), alerts)
+        settings = Settings(
+            backend,
+            namespace,
+            switch("mode", mode),
+            alerts,
+            rules=None if rules is None else fspath(rules),
+            reload=Reload.parse("reload", reload),
+        )
         self._engine = Engine(settings, clock or SystemClock(), Registry())
         self._engine.check()
 
@@ -86,7 +101,8 @@ class Recloser:
     @property
     def mode(self) -> Mode:
         """What every circuit is turned down to at most."""
-        return self.engine.settings.mode
+        mode: Mode = self.engine.policies.layers.mode.value
+        return mode
 
     @property
     def clock(self) -> Clock:
@@ -165,7 +181,7 @@ class Recloser:
         Raises:
             ConfigurationError: without a provider, with one twice, or with something that is none of these.
         """
-        return Fallback(providers, named, self.circuit, self._depend)
+        return Fallback(providers, named, self.circuit, self._depend, self._order)
 
     def requires(self, *dependencies: Any) -> Requirement:
         """Dependencies that a function must not run without; a decorator that raises PausedError before it does.
@@ -176,7 +192,26 @@ class Recloser:
         Raises:
             ConfigurationError: without a dependency, or with something that is none of these.
         """
-        return Requirement(dependencies, self.circuit, self._depend)
+        return Requirement(dependencies, self.circuit, self._depend, self._needs, self._found)
+
+    # The engine may be another one with each call.
+
+    def _order(self, fallback: str) -> Value | None:
+        return self.engine.policies.order(fallback)
+
+    def _needs(self, requirement: str) -> Value | None:
+        return self.engine.policies.needs(requirement)
+
+    def _found(self, name: str) -> Gate | Fallback[Any] | None:
+        """The fallback of that name, else the circuit; None where it cannot be one."""
+        built = self.engine.policies.built("fallback").get(name)
+        if isinstance(built, Fallback):
+            return built
+        try:
+            return self.circuit(name)
+        except ConfigurationError as error:
+            self.engine.policies.report([f"what a requirement is said to need is passed over: {error}"])
+            return None
 
     # Where the default toolkit, which decorators were written for before it was there, does more.
 
@@ -234,6 +269,48 @@ class Recloser:
         _said("by", by)
         return self.engine.operate(name, lambda policy, facts: machine.resume(policy, facts, by))
 
+    def set_policy(self, name: str | None = None, *, by: str, **settings: Any) -> tuple[str, ...]:
+        """Changes live settings: for the whole fleet, within milliseconds, until they are taken back.
+
+        They come before what the environment, a rules file and the code say, and outlive every process.
+
+        Args:
+            name: a circuit, or a glob over the known ones; for ``order`` a fallback, for ``needs`` a requirement. None
+                for the global switch ``mode``, and for the defaults of all circuits, such as ``cooldown``.
+            by: who.
+            **settings: fields of a :class:`~recloser.Policy`; ``order``, the providers of a fallback that take part, in
+                order; ``needs``, the names of what a requirement needs; ``log_patterns``.
+
+        Returns:
+            What has changed, a line for each circuit.
+
+        Raises:
+            ConfigurationError: for an impossible value, one that contradicts what else is said, or an unknown name;
+                nothing is changed then.
+            BackendError: when the backend does not answer, or keeps no live settings.
+        """
+        _said("by", by)
+        self.engine.look()
+        return Changing(self.engine, name, by).set(settings)
+
+    def unset_policy(self, name: str | None = None, *settings: str, by: str) -> tuple[str, ...]:
+        """Takes live settings back: what the environment, a rules file or the code says holds again.
+
+        Args:
+            name: as for :meth:`set_policy`.
+            *settings: which; all that are live under that name without any.
+            by: who.
+
+        Returns:
+            What has changed, a line for each circuit.
+
+        Raises:
+            ConfigurationError: for an unknown name.
+            BackendError: when the backend does not answer, or keeps no live settings.
+        """
+        _said("by", by)
+        return Changing(self.engine, name, by).unset(settings)
+
     def status(self) -> Status:
         """Every known circuit's snapshot, and where they are kept.
 
@@ -246,9 +323,15 @@ class Recloser:
             type(engine.backend).__name__,
             self.namespace,
             self.mode,
-            {each.name: each.current for each in engine.registry.dependents if isinstance(each, Fallback)},
+            {
+                name: each.current
+                if isinstance(each, Fallback)
+                else answering(engine.policies.providers(each), replicas)
+                for name, each in engine.policies.built("fallback").items()
+            },
             engine.courier.connection,
             hooks={hook.name: hook.why for hook in engine.alerts.hooks},
+            problems=engine.policies.problems,
         )
 
     def explain(self, name: str) -> Explanation:
@@ -261,7 +344,9 @@ class Recloser:
         replicas = engine.everything()
         if name not in replicas:
             raise ConfigurationError("name", name, "one of " + (", ".join(replicas) or "none so far"))
-        return Explanation.of(replicas[name], engine.registry.affects(name), self.clock.time())
+        affects = tuple(each.name for each in engine.needs(name))
+        origins = engine.policies.resolved(name).origins
+        return Explanation.of(replicas[name], affects, self.clock.time(), origins)
 
     # -- events and life ---------------------------------------------------------------------------------------------
 
@@ -309,11 +394,8 @@ def _policy_of(policy: Policy | None, thresholds: Thresholds) -> Policy | None:
         raise ConfigurationError("policy", policy, "a Policy, or thresholds by keyword")
     if not thresholds:
         return policy
-    return (
-        Policy(**Policy.checked(dict(thresholds)))
-        if policy is None
-        else replace(policy, **Policy.checked(dict(thresholds)))
-    )
+    said = {} if policy is None else policy.said()
+    return Policy(**{**said, **Policy.checked(dict(thresholds))})
 
 
 def _said(key: str, value: object) -> None:

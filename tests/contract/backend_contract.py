@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 import pytest
 
 from recloser.backends import WANTED, Ask, Backend, Delivery, Lease, Parcel, Seat
+from recloser.backends.board import EVERYTHING, Board
 from recloser.core.events import DISTINCT_ERRORS, ErrorSample, Event, EventKind
 from recloser.core.machine import Record, State
 from recloser.core.window import BUCKETS, NOTHING, Counts
@@ -229,6 +230,84 @@ class BackendContract:
         record = self.swap(backend, sender, State.HALF_OPEN, until=None)
         assert sender.says(sender.happened(generation=2), sender.happened(SUCCESS, generation=2)).record == record
         assert len(backend.events(10)) == 2
+
+    # -- the board -----------------------------------------------------------------------------------------------------
+
+    def test_settings_are_replaced_only_as_they_were_seen(self, backend: Backend) -> None:
+        """Who is slower is told, versions only grow, and the events come with it or not at all."""
+        assert isinstance(backend, Board)
+        assert backend.settings() == (0, "")
+        first = backend.set_settings(0, "one", [event(1), event(2)])
+        assert first is not None
+        assert backend.settings() == first == (first.version, "one")
+        assert backend.set_settings(0, "two", [event(3)]) is None
+        assert backend.settings() == first
+        second = backend.set_settings(first.version, "two")
+        assert second is not None
+        assert second.version > first.version
+        assert backend.set_settings(second.version, "three", (), second.version + 7) == (second.version + 7, "three")
+        assert backend.events(10) == [event(1), event(2)]
+
+    def test_one_of_many_who_say_something_is_first(self, backend: Backend) -> None:
+        """However many operators there are, one text follows the other."""
+        assert isinstance(backend, Board)
+        start, won = threading.Barrier(8), []
+
+        def race(number: int) -> None:
+            start.wait(self.patience)
+            if backend.set_settings(0, f"text {number}") is not None:
+                won.append(f"text {number}")
+
+        racers = [threading.Thread(target=race, args=(number,)) for number in range(8)]
+        for racer in racers:
+            racer.start()
+        for racer in racers:
+            racer.join(self.patience)
+        assert won == [backend.settings().text]
+
+    def test_what_is_written_down_is_there_for_all(self, backend: Backend) -> None:
+        """Entries of several processes stand beside each other; the same name again is written over."""
+        assert isinstance(backend, Board)
+        assert backend.written() == {}
+        backend.write({"circuit a": "1", "circuit b": "2"})
+        backend.write({"circuit b": "3"})
+        backend.write({})
+        assert backend.written() == {"circuit a": "1", "circuit b": "3"}
+        many = {f"circuit {number}": "x" for number in range(1200)}
+        backend.write(many)
+        assert backend.written().items() >= many.items()
+
+    def test_an_exchange_says_what_is_on_the_board(self, backend: Backend, clock: MovableClock) -> None:
+        """The version of the settings, and whether anything is written down; that repairs a push that was lost."""
+        assert isinstance(backend, Board)
+        reply = backend.exchange("process-1", 1, clock.now(), [])
+        assert (reply.settings, reply.written) == (0, False)
+        found = backend.set_settings(0, "text")
+        backend.write({"circuit a": "1"})
+        reply = backend.exchange("process-1", 2, clock.now(), [])
+        assert found is not None
+        assert (reply.settings, reply.written) == (found.version, True)
+
+    def test_subscribers_are_told_that_settings_have_changed(self, backend: Backend) -> None:
+        """Under a name that no circuit can have, without a record."""
+        assert isinstance(backend, Board)
+        heard: queue.Queue[tuple[str, object]] = queue.Queue()
+        backend.subscribe(lambda *news: heard.put(news[:2]))
+        backend.set_settings(0, "text")
+        assert heard.get(timeout=self.patience) == (EVERYTHING, None)
+
+    def test_who_only_looks_changes_nothing(self, backend: Backend, clock: MovableClock) -> None:
+        """It is no process of the fleet, and takes a window as it finds it."""
+        sender = Sender(backend, clock)
+        facts = sender.says(sender.happened(FAILURE), sender.happened(SUCCESS))
+        for name in (NAME, "unheard-of"):
+            reply = backend.exchange("", 0, clock.now(), [Parcel(name, 0.0)])
+            assert reply.processes == 1
+            window = reply.answers[0].facts.window
+            assert window == (facts.window if name == NAME else NOTHING)
+        clock.advance(WINDOW + 1.0)
+        assert backend.exchange("", 0, clock.now(), [Parcel(NAME, 0.0)]).answers[0].facts.window == NOTHING
+        assert sender.says(sender.happened(FAILURE)).window == FAILURE
 
     # -- counting ------------------------------------------------------------------------------------------------------
 

@@ -118,7 +118,7 @@ class Parcel:
 
     Attributes:
         circuit: its name.
-        window: the length of its window in seconds.
+        window: the length of its window in seconds; 0 for who only looks, and takes it as it is.
         deliveries: what happened; may be empty, to ask only.
         asks: the permits that are wanted.
     """
@@ -162,10 +162,14 @@ class Reply:
     Attributes:
         answers: one for each parcel, in order.
         processes: how many senders were heard of in the last ``alive`` seconds, this one included.
+        settings: the version of the settings on its board; None where it has no board.
+        written: whether anything is written down there.
     """
 
     answers: tuple[Answer, ...]
     processes: int = 1
+    settings: int | None = None
+    written: bool = False
 
 
 @runtime_checkable
@@ -193,7 +197,8 @@ class Backend(Protocol):
         Permits are given out, for as long as they are asked for, when the generation matches and fewer than ``cap``
         are taken. In the pool ``"probe"``, a probe that has passed in this generation counts as taken for good.
 
-        ``alive`` says for how many seconds a sender counts among the living after it was heard of.
+        ``alive`` says for how many seconds a sender counts among the living after it was heard of; one without a name
+        only looks, and never does.
         """
         ...
 
@@ -221,7 +226,8 @@ class Backend(Protocol):
         """Tells ``listener`` of every swapped record, with the backend's time then; returns a function that ends it.
 
         With None for a record, a backend that is not inline tells that somebody wants a permit of the circuit and was
-        refused. The listener may be called on any thread, and is quick.
+        refused; and one with a board tells under the name ``"*"`` that the settings on it have changed. The listener
+        may be called on any thread, and is quick.
         """
         ...
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from recloser.backends import WANTED, Answer, Lease, Reply
+from recloser.backends.board import EVERYTHING, Notice
 from recloser.backends.memory_outbox import MemoryOutbox
 from recloser.clock import SystemClock
 from recloser.core.events import merge_samples
@@ -19,7 +20,7 @@ from recloser.forks import renew_after_fork
 from recloser.locks import Section
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from recloser.backends import Ask, Delivery, Parcel, Seat
     from recloser.clock import Clock
@@ -35,10 +36,11 @@ _EVENTS = 1000
 class _Shelf:
     """What is known of one circuit."""
 
-    __slots__ = ("errors", "once", "record", "refused", "reporters", "seats", "tally", "window")
+    __slots__ = ("errors", "length", "once", "record", "refused", "reporters", "seats", "tally", "window")
 
     def __init__(self, now: float) -> None:
         self.record: Record = initial(now)
+        self.length = 0.0
         self.window = Window()
         self.tally: Counts = NOTHING
         self.errors: tuple[ErrorSample, ...] = ()
@@ -92,6 +94,8 @@ class MemoryBackend:
         self._logged = 0
         self._listeners: list[Callable[[str, Record | None, float], None]] = []
         self._outbox = MemoryOutbox(clock.time, self._events_after)
+        self._settings = Notice(0, "")
+        self._written: dict[str, str] = {}
         renew_after_fork(self)
 
     @classmethod
@@ -114,15 +118,18 @@ class MemoryBackend:
             new = sequence > self._sequences.get(sender, 0)
             if new:
                 self._sequences[sender] = sequence
-            self._heard[sender] = now
+            if sender:
+                self._heard[sender] = now
             answers: list[Answer] = []
             for parcel in parcels:
                 shelf = self._shelf(parcel.circuit, now)
+                shelf.length = parcel.window or shelf.length
                 for delivery in parcel.deliveries if new else ():
                     self._merge(shelf, delivery, now, sent, parcel.window, sender)
                 leases = tuple(self._lease(shelf, ask, now) for ask in parcel.asks)
-                answers.append(Answer(self._facts(shelf, now, parcel.window), leases))
-            return Reply(tuple(answers), sum(now - heard < alive for heard in self._heard.values()))
+                answers.append(Answer(self._facts(shelf, now, shelf.length), leases))
+            processes = sum(now - heard < alive for heard in self._heard.values())
+            return Reply(tuple(answers), processes, self._settings.version, bool(self._written))
 
     @staticmethod
     def _facts(shelf: _Shelf, now: float, window: float) -> Facts:
@@ -224,6 +231,32 @@ class MemoryBackend:
                     self._listeners.remove(listener)
 
         return end
+
+    def settings(self) -> Notice:
+        with self._lock:
+            return self._settings
+
+    def set_settings(self, seen: int, text: str, events: Sequence[Event] = (), version: int = 0) -> Notice | None:
+        with self._lock:
+            now = self._now()
+            if self._settings.version != seen:
+                return None
+            # Like a generation, it keeps growing.
+            self._settings = Notice(version or max(seen + 1, int(now * 1000)), text)
+            for event in events:
+                self._put_down(event)
+            found, listeners = self._settings, tuple(self._listeners)
+        for listener in listeners:
+            listener(EVERYTHING, None, now)
+        return found
+
+    def written(self) -> Mapping[str, str]:
+        with self._lock:
+            return dict(self._written)
+
+    def write(self, entries: Mapping[str, str]) -> None:
+        with self._lock:
+            self._written.update(entries)
 
     def close(self) -> None:
         """Nothing is held."""

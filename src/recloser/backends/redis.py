@@ -3,8 +3,9 @@
 The Lua scripts beside this module do everything that must happen at once; this module says it in their words. All keys
 of a namespace share one hash tag, so that a cluster keeps them together:
 
-``recloser:{NAMESPACE}:circuits``, ``:alive``, ``:events``, ``:number:SENDER``, and for each circuit
-``:circuit:NAME``, ``:window:NAME``, ``:once:NAME``, ``:reporters:NAME``. What they hold is said in ``exchange.lua``.
+``recloser:{NAMESPACE}:circuits``, ``:alive``, ``:events``, ``:settings``, ``:written``, ``:number:SENDER``, and for
+each circuit ``:circuit:NAME``, ``:window:NAME``, ``:once:NAME``, ``:reporters:NAME``. What they hold is said in
+``exchange.lua``.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import uuid
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from recloser.backends import Answer, Lease, Reply
+from recloser.backends.board import Notice
 from recloser.backends.redis_link import RedisLink, Script
 from recloser.backends.redis_outbox import RedisOutbox
 from recloser.core.events import ErrorSample, Event
@@ -24,7 +26,7 @@ from recloser.forks import renew_after_fork
 from recloser.locks import Section
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from recloser.backends import Ask, Delivery, Parcel, Seat
     from recloser.backends.redis_link import Ear
@@ -33,6 +35,10 @@ if TYPE_CHECKING:
 __all__ = ["RedisBackend"]
 
 _T = TypeVar("_T")
+
+_COMMON = ("alive", "circuits", "events", "settings", "written")
+_ENTRIES = 500
+"""So many entries are written down at once: a script unpacks no more than a few thousand words."""
 
 _EVENTS = 1000
 _DAY = 86_400
@@ -64,6 +70,8 @@ class RedisBackend:
         self._append = Script.load("append.lua")
         self._check = Script.load("check.lua")
         self._circuits = Script.load("circuits.lua")
+        self._set_settings = Script.load("settings.lua")
+        self._write = Script.load("written.lua")
         self._lock = Section()
         self._listeners: tuple[Callable[[str, Record | None, float], None], ...] = ()
         self._ear: Ear | None = None
@@ -125,12 +133,13 @@ class RedisBackend:
                 for parcel in parcels
             ],
         }
-        keys = [self._root + kind for kind in ("alive", f"number:{sender}", "circuits", "events")]
+        keys = [self._root + kind for kind in _COMMON]
+        keys.insert(1, f"{self._root}number:{sender}")
         for parcel in parcels:
             keys += self._keys(parcel.circuit)
         found = self._link.run(self._exchange, keys, [json.dumps(payload, separators=(",", ":"))])
-        now, processes, *answers = found
-        return Reply(tuple(_answer(each, now) for each in answers), processes)
+        now, processes, settings, written, *answers = found
+        return Reply(tuple(_answer(each, now) for each in answers), processes, settings, bool(written))
 
     def swap(self, circuit: str, generation: int, record: Record, event: Event | None, *, clear: bool) -> bool:
         never_expires = record.state is State.PAUSED
@@ -165,6 +174,29 @@ class RedisBackend:
     def _moment(self, of_the_server: _T) -> int | _T:
         """The time that scripts are told, or what tells them to look at the server's own."""
         return of_the_server if self._now is None else _micros(self._now())
+
+    # -- the board ---------------------------------------------------------------------------------------------------
+
+    def settings(self) -> Notice:
+        version, text = self._link.execute("HMGET", self._root + "settings", "v", "d")
+        return Notice(int(version or 0), (text or b"").decode())
+
+    def set_settings(self, seen: int, text: str, events: Sequence[Event] = (), version: int = 0) -> Notice | None:
+        args: list[str | int] = [self._moment(""), seen, text, version, self._channel, _EVENTS, 1000 * _EVENTS_LIVE]
+        args += map(_event_text, events)
+        found = self._link.run(self._set_settings, [self._root + "settings", self._root + "events"], args)
+        return Notice(found[0], found[1].decode()) if found else None
+
+    def written(self) -> Mapping[str, str]:
+        fields: list[bytes] = self._link.execute("HGETALL", self._root + "written")
+        words = [each.decode() for each in fields]
+        return dict(zip(words[::2], words[1::2], strict=True))
+
+    def write(self, entries: Mapping[str, str]) -> None:
+        words = [word for entry in entries.items() for word in entry]
+        for first in range(0, len(words) or 1, 2 * _ENTRIES):
+            some = words[first : first + 2 * _ENTRIES]
+            self._link.run(self._write, [self._root + "written"], (1000 * _KEYS_LIVE, *some))
 
     # -- events ------------------------------------------------------------------------------------------------------
 

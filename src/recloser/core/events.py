@@ -59,6 +59,8 @@ class EventKind(StrEnum):
     """The backend does not answer this process any more; it is told here, where alone it can be."""
     BACKEND_BACK = "backend back"
     """It answers again."""
+    CHANGED = "policy changed"
+    """An operator has changed a live setting, or taken it back; under ``"*"`` one that concerns no circuit alone."""
     STALLED = "stalled"
     """This process stood still while a deadline passed; nothing changed, and nothing was blamed on the provider."""
 

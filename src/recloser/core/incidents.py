@@ -148,7 +148,7 @@ class Journal:
         """The journal once this has happened."""
         if event.local:
             return self._alone(event, grouping)
-        if event.circuit == "*" or event.kind is EventKind.STALLED:
+        if event.circuit == "*" or event.kind in {EventKind.STALLED, EventKind.CHANGED}:
             return self
         needs = {**self.needs, **{each.name: each for each in event.needs}}
         unwell = {name: last for name, last in self.unwell.items() if name != event.circuit}

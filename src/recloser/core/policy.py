@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, TypedDict, TypeVar
+from functools import partial, wraps
+from typing import TYPE_CHECKING, Any, ParamSpec, TypedDict, TypeVar
 
 from recloser.core.duration import Duration, parse_duration
 from recloser.errors import ConfigurationError
 
-__all__ = ["Mode", "OnBackendLoss", "Policy", "Thresholds", "check_name"]
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+__all__ = ["FIELDS", "Mode", "OnBackendLoss", "Policy", "Thresholds", "check_name", "near"]
 
 _Member = TypeVar("_Member", bound=StrEnum)
+_P = ParamSpec("_P")
 
 _DURATION_ALLOWED = 'a duration longer than 0, in seconds or like "90s", "5m", "1h30m"'
 _COOLDOWN_MAX = 3600.0
@@ -77,6 +82,26 @@ class Thresholds(TypedDict, total=False):
     mode: Mode | str
 
 
+FIELDS = tuple(Thresholds.__annotations__)
+"""The names of all fields of a policy, in the order in which they are documented."""
+
+
+def _noting(init: Callable[_P, None]) -> Callable[_P, None]:
+    """``init``, after which the policy knows which of its fields were said, and which left at their defaults."""
+
+    @wraps(init)
+    def noting(*args: _P.args, **kwargs: _P.kwargs) -> None:
+        given = frozenset(kwargs)
+        if len(given) == len(FIELDS):
+            # Nobody writes all of them: a copy says what its original does.
+            usual = Policy()
+            given = frozenset(name for name in FIELDS if kwargs[name] != getattr(usual, name))
+        object.__setattr__(args[0], "given", given)
+        init(*args, **kwargs)
+
+    return noting
+
+
 @dataclass(frozen=True, slots=True, init=False)
 class Policy:
     """When a circuit trips, for how long, and how it comes back.
@@ -110,6 +135,10 @@ class Policy:
             this process's own window, ``"pause"`` rejects every call.
         mode: ``"enforce"``, ``"observe"`` (reject nothing) or ``"off"`` (pass everything, count nothing).
 
+    Attributes:
+        given: the names of the fields that were said; defaults from the environment, a rules file or an operator stand
+            in for the others.
+
     Raises:
         ConfigurationError: for a value that is impossible, naming the field, the value and what is allowed.
 
@@ -134,7 +163,9 @@ class Policy:
     idle: float | None
     on_backend_loss: OnBackendLoss
     mode: Mode
+    given: frozenset[str] = field(init=False, compare=False, repr=False)
 
+    @_noting
     def __init__(  # noqa: PLR0913 - a policy is its seventeen fields, all by keyword
         self,
         *,
@@ -156,44 +187,37 @@ class Policy:
         on_backend_loss: OnBackendLoss | str = OnBackendLoss.LOCAL,
         mode: Mode | str = Mode.ENFORCE,
     ) -> None:
-        def put(key: str, value: object) -> None:
-            object.__setattr__(self, key, value)
-
-        put("failures", _count("failures", failures, least=1, optional=True))
-        put("window", _seconds("window", window))
-        put("failure_rate", _share("failure_rate", failure_rate))
-        put("minimum_calls", _count("minimum_calls", minimum_calls, least=1))
-        put("slow_after", _seconds("slow_after", slow_after, optional=True))
-        put("slow_rate", _share("slow_rate", slow_rate))
-        put("cooldown", _seconds("cooldown", cooldown))
-        put("cooldown_growth", _growth(cooldown_growth))
-        put("cooldown_max", _seconds("cooldown_max", cooldown_max))
-        put("probes", _count("probes", probes, least=0))
-        put("probe_timeout", _seconds("probe_timeout", probe_timeout))
-        put("quorum", _count("quorum", quorum, least=1))
-        put("timeout", _seconds("timeout", timeout, optional=True))
-        put("first_item", _seconds("first_item", first_item, optional=True))
-        put("idle", _seconds("idle", idle, optional=True))
-        put("on_backend_loss", OnBackendLoss.parse("on_backend_loss", on_backend_loss))
-        put("mode", Mode.parse("mode", mode))
+        said = locals()
+        for key, check in _CHECKS.items():
+            object.__setattr__(self, key, check(key, said[key]))
         if self.slow_rate is not None and self.slow_after is None:
             raise ConfigurationError("slow_rate", slow_rate, "only together with slow_after, which says what is slow")
         if self.cooldown_max < self.cooldown:
             # The default gives way to a longer cooldown; what somebody wrote does not.
-            if type(cooldown_max) is not float or cooldown_max != _COOLDOWN_MAX:
+            if "cooldown_max" in self.given:
                 raise ConfigurationError("cooldown_max", cooldown_max, f"at least the cooldown, {cooldown!r}")
-            put("cooldown_max", self.cooldown)
+            object.__setattr__(self, "cooldown_max", self.cooldown)
 
     @classmethod
     def checked(cls, thresholds: dict[str, Any]) -> dict[str, Any]:
         """``thresholds`` if all are fields of a policy; raises ConfigurationError naming the one that is not."""
-        names = [field.name for field in fields(cls)]
         for key, value in thresholds.items():
-            if key not in names:
-                near = difflib.get_close_matches(key, names, n=1)
-                hint = f" (did you mean {near[0]}?)" if near else ""
-                raise ConfigurationError(key, value, "one of " + ", ".join(names) + hint)
+            if key not in FIELDS:
+                raise ConfigurationError(key, value, near(key, FIELDS))
         return thresholds
+
+    @classmethod
+    def check(cls, name: str, value: object, key: str | None = None) -> Any:
+        """``value`` as a policy keeps it in its field ``name``, looked at by itself.
+
+        Raises:
+            ConfigurationError: when it is impossible, naming it ``key``, or else like the field.
+        """
+        return _CHECKS[name](key or name, value)
+
+    def said(self) -> dict[str, Any]:
+        """The fields that were said, with their values."""
+        return {name: getattr(self, name) for name in FIELDS if name in self.given}
 
 
 def check_name(key: str, name: object) -> str:
@@ -244,7 +268,36 @@ def _share(key: str, value: object) -> float | None:
     return float(value)
 
 
-def _growth(value: object) -> float:
+def _growth(key: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 1 <= value < float("inf"):
-        raise ConfigurationError("cooldown_growth", value, "a factor of 1 or more")
+        raise ConfigurationError(key, value, "a factor of 1 or more")
     return float(value)
+
+
+def near(key: str, names: Iterable[str]) -> str:
+    """What is allowed in place of ``key``, with the name that was probably meant."""
+    known = list(names)
+    meant = difflib.get_close_matches(key, known, n=1)
+    return "one of " + (", ".join(known) or "none so far") + (f" (did you mean {meant[0]}?)" if meant else "")
+
+
+_CHECKS: dict[str, Callable[[str, object], Any]] = {
+    "failures": partial(_count, least=1, optional=True),
+    "window": _seconds,
+    "failure_rate": _share,
+    "minimum_calls": partial(_count, least=1),
+    "slow_after": partial(_seconds, optional=True),
+    "slow_rate": _share,
+    "cooldown": _seconds,
+    "cooldown_growth": _growth,
+    "cooldown_max": _seconds,
+    "probes": partial(_count, least=0),
+    "probe_timeout": _seconds,
+    "quorum": partial(_count, least=1),
+    "timeout": partial(_seconds, optional=True),
+    "first_item": partial(_seconds, optional=True),
+    "idle": partial(_seconds, optional=True),
+    "on_backend_loss": OnBackendLoss.parse,
+    "mode": Mode.parse,
+}
+"""What each field may be; rules that concern two of them are the policy's own."""

@@ -5,6 +5,8 @@
 -- KEYS[2]  the sender's number   string: the number of its last exchange that was merged
 -- KEYS[3]  the circuits          sorted set: name -> when its keys expire (+inf: never)
 -- KEYS[4]  the events            stream; only swaps write to it
+-- KEYS[5]  the live settings     hash: v version, d what operators have said (see settings.lua)
+-- KEYS[6]  what is in use        hash: see written.lua
 -- and for each parcel:
 --   head       hash: g generation, r record (JSON, absent before the first swap), b when it was first heard of,
 --              L length of the window, o a slot before which there is none, t totals of the window, y tally of the
@@ -14,15 +16,17 @@
 --   once       sorted set: key -> until when it is known
 --   reporters  sorted set: sender -> until when the last trouble that it reported counts
 --
+-- A sender without a name only looks: it is not among the living, and a window whose length it gives as 0 is left as it is.
+--
 -- ARGV[1]  JSON {now, sender, number, alive, ttl, channel, parcels: [[name, length, deliveries, asks]]}; now is false but in tests
 --          delivery  [generation, age, calls, failures, slow, ignored, rejected, limited, retry_after or -1,
 --                     errors [[label, message, kind, count, age]] or false, once or false, seat or false]
 --          ask       [seat, pool, generation, cap, length (0 only asks), keen]
 --
--- Returns  {now, processes, answer...}; an answer is an error, or {generation, record, since, window (6), tally (6),
+-- Returns  {now, processes, version of the live settings, whether anything is in use, answer...}; an answer is an error, or {generation, record, since, window (6), tally (6),
 --          asked until, errors, reporters, lease...}; a lease is {granted, retry after, wanted}
 
-local SLOTS, WANTED, DISTINCT_ERRORS = 120, 3000000, 5
+local SLOTS, WANTED, DISTINCT_ERRORS, UNMEASURED = 120, 3000000, 5, 300000000
 
 local input = cjson.decode(ARGV[1])
 local now = input.now
@@ -55,7 +59,10 @@ redis.call('XLEN', KEYS[4])
 
 -- The sender, and whether this exchange is new.
 
-redis.call('ZADD', KEYS[1], whole(now), input.sender)
+local looks = input.sender == ''
+if not looks then
+  redis.call('ZADD', KEYS[1], whole(now), input.sender)
+end
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', whole(now - input.alive))
 redis.call('PEXPIRE', KEYS[1], input.ttl)
 local processes = redis.call('ZCARD', KEYS[1])
@@ -235,6 +242,9 @@ local function answer(place, parcel)
     refused = unpacked(known[11], {}),
   }
   local since, errors, keep = tonumber(known[3] or now), known[9], known[12]
+  if length == 0 then
+    length = tonumber(known[4] or UNMEASURED)
+  end
   local window = {
     key = ring,
     length = length,
@@ -245,7 +255,7 @@ local function answer(place, parcel)
     slots = {},
     changed = {},
   }
-  if not known[1] then
+  if not known[1] and not looks then
     set('g', '0')
     set('b', whole(now))
   end
@@ -256,7 +266,7 @@ local function answer(place, parcel)
     measured_anew(window)
     moved = true
   end
-  if moved or tonumber(known[4] or 0) ~= length then
+  if not looks and (moved or tonumber(known[4] or 0) ~= length) then
     set('L', whole(length))
   end
 
@@ -329,12 +339,15 @@ local function answer(place, parcel)
     set('n', cmsgpack.pack(circuit.refused))
   end
   -- Setting an expiry each time would cost as much as all the rest.
-  local stale = now - tonumber(known[13] or -math.huge) > input.ttl * 250
+  local stale = not looks and now - tonumber(known[13] or -math.huge) > input.ttl * 250
   if stale then
     set('x', whole(now))
   end
   if #fields > 0 then
     redis.call('HSET', head, unpack(fields))
+  end
+  if stale then
+    redis.call('PEXPIRE', KEYS[6], input.ttl)
   end
   if stale or #slots > 0 and not known[5] then
     redis.call('PEXPIRE', ring, input.ttl)
@@ -364,8 +377,10 @@ local function answer(place, parcel)
   return facts
 end
 
-local answers = {now, processes}
+local answers = {
+  now, processes, tonumber(redis.call('HGET', KEYS[5], 'v') or 0), redis.call('HLEN', KEYS[6]) > 0 and 1 or 0,
+}
 for place, parcel in ipairs(input.parcels) do
-  answers[#answers + 1] = answer(4 * place + 1, parcel)
+  answers[#answers + 1] = answer(4 * place + 3, parcel)
 end
 return answers

@@ -113,7 +113,14 @@ class Traces:
         """Removes everything, as far as that Redis answers."""
         self.look()
         kinds = ("circuit", "window", "once", "reporters")
-        names = ["alive", "circuits", "events", *(f"number:{sender}" for sender in self._senders)]
+        names = [
+            "alive",
+            "circuits",
+            "events",
+            "settings",
+            "written",
+            *(f"number:{sender}" for sender in self._senders),
+        ]
         names += [f"{kind}:{circuit}" for kind in kinds for circuit in ROLES]
         with suppress(BackendError):
             self._link.execute("DEL", *(self._root + name for name in names))
