@@ -116,7 +116,7 @@ def test_what_a_command_raises_becomes_an_exit_code(raised, code, monkeypatch, c
     def run(_):
         raise raised
 
-    monkeypatch.setattr(cli, "_run_demo", run)
+    monkeypatch.setattr(cli.demo, "_run_demo", run)
     assert cli.main(["demo"]) == code
     said = capsys.readouterr().err
     assert said == ("recloser: mode = 'loud' is not possible: one of 'off'\n" if code == 2 else "")

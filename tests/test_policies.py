@@ -10,7 +10,18 @@ import pytest
 from recloser import BackendError, ConfigurationError, PausedError, Recloser, circuit, fallback, requires
 from recloser.backends.memory import MemoryBackend
 from recloser.core.events import EventKind
+from recloser.default import DEFAULT
 from recloser.onlooker import Onlooker
+from recloser.registry import Registry
+from recloser.testing import Sandbox
+
+
+@pytest.fixture
+def recloser(monkeypatch):
+    """A toolkit of this test's own, without what other modules have written down."""
+    monkeypatch.setattr(DEFAULT, "_written", Registry())
+    with Sandbox() as sandbox:
+        yield sandbox
 
 
 @pytest.fixture

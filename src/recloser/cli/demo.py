@@ -1,38 +1,20 @@
-"""The command line: ``recloser demo``.
-
-A command is a function that adds its parser and says what runs; what it needs is imported when it runs, so that
-``recloser --help`` is quick.
-"""
+"""``recloser demo``: its options, checked before anything is started."""
 
 from __future__ import annotations
 
 import argparse
 import math
 import os
-import sys
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
+from recloser.cli.parsing import added
 from recloser.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from recloser.cli.parsing import Commands
 
-__all__ = ["main"]
-
-OK, USAGE, INTERRUPTED, PIPE_CLOSED = 0, 2, 130, 141
-
-_EXAMPLES = """\
-examples:
-  recloser demo                  a voice agent's day in thirty seconds
-  recloser demo --plain          the same as lines
-  recloser demo --fleet          the same in four processes that share a Redis
-
-exit codes:
-  0    all is well
-  2    the command line is wrong; one line on stderr says how
-  130  interrupted with Ctrl-C (and 128 + n for another signal n)
-"""
+__all__ = ["add"]
 
 _DEMO = """\
 A voice agent's day in thirty seconds, on the memory backend and with nothing but this machine.
@@ -69,78 +51,9 @@ _SHORTEST, _LONGEST = 3.0, 3600.0
 _FLEET, _SMALLEST, _LARGEST = 4, 2, 16
 
 
-class _Parser(argparse.ArgumentParser):
-    """A parser whose complaints are one line."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(USAGE, f"{self.prog}: {message} (see {self.prog} --help)\n")
-
-
-if TYPE_CHECKING:
-    Commands = argparse._SubParsersAction[_Parser]  # noqa: SLF001 - argparse has no public name for it
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command that the command line names; returns what to exit with."""
-    try:
-        parser = _parser()
-        chosen = parser.parse_args(arguments)
-        run: Callable[[argparse.Namespace], int] | None = getattr(chosen, "run", None)
-        if run is None:
-            parser.print_help(sys.stderr)
-            return USAGE
-        return run(chosen)
-    except ConfigurationError as error:
-        sys.stderr.write(f"recloser: {error}\n")
-        return USAGE
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read along has had enough (`recloser demo | head`); the interpreter must not try to flush to it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return PIPE_CLOSED
-
-
-def _parser() -> _Parser:
-    parser = _Parser(
-        prog="recloser",
-        description="Keeps applications working when the providers they depend on go down.",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
-    commands: Commands = parser.add_subparsers(parser_class=_Parser, title="commands", metavar="COMMAND")
-    for add in (_demo,):
-        add(commands)
-    return parser
-
-
-class _Version(argparse.Action):
-    """Looks the version up only when asked: that takes longer than everything else here."""
-
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,  # noqa: ARG002 - argparse's signature
-        values: object,  # noqa: ARG002
-        option_string: str | None = None,  # noqa: ARG002
-    ) -> None:
-        from importlib.metadata import version  # noqa: PLC0415 - see above
-
-        sys.stdout.write(f"recloser {version('recloser')}\n")
-        parser.exit(OK)
-
-
-def _demo(commands: Commands) -> None:
-    parser = commands.add_parser(
-        "demo",
-        help="a voice agent's day in thirty seconds",
-        description=_DEMO,
-        epilog=_DEMO_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+def add(commands: Commands) -> None:
+    """Adds the command."""
+    parser = added(commands, "demo", "a voice agent's day in thirty seconds", _DEMO, _DEMO_EXAMPLES)
     parser.add_argument(
         "--seconds", type=_seconds, default=30.0, metavar="N", help="how long the day lasts, 3 to 3600 (default: 30)"
     )
@@ -173,7 +86,7 @@ def _run_demo(chosen: argparse.Namespace) -> int:
             raise ConfigurationError("--picture", picture, "a file in a directory that can be written to")
     if chosen.redis is not None and chosen.fleet is None:
         raise ConfigurationError("--redis", "URL", "only together with --fleet")
-    from recloser.demo import run  # noqa: PLC0415 - see the module's docstring
+    from recloser.demo import run  # noqa: PLC0415 - help is quick without it
 
     return run(chosen.seconds, chosen.seed, plain=chosen.plain, picture=picture, fleet=chosen.fleet, redis=chosen.redis)
 
