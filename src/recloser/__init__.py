@@ -3,7 +3,18 @@
 from recloser.core.machine import State
 from recloser.core.outcome import Outcome
 from recloser.core.policy import Policy
-from recloser.default import circuit, configure, explain, fallback, pause, requires, resume, status
+from recloser.default import (
+    await_until_allowed,
+    circuit,
+    configure,
+    explain,
+    fallback,
+    pause,
+    requires,
+    resume,
+    status,
+    wait_until_allowed,
+)
 from recloser.errors import BackendError, ConfigurationError, PausedError, ProvidersExhaustedError, RecloserError
 from recloser.rules import classify
 from recloser.toolkit import Recloser
@@ -18,6 +29,7 @@ __all__ = [
     "Recloser",
     "RecloserError",
     "State",
+    "await_until_allowed",
     "circuit",
     "classify",
     "configure",
@@ -27,4 +39,5 @@ __all__ = [
     "requires",
     "resume",
     "status",
+    "wait_until_allowed",
 ]

@@ -107,6 +107,7 @@ class Books:
         """What holds has to be worked out anew for every circuit."""
         for account in self.all():
             account.stirred = True
+            account.replica.changes.tell()
 
     def due(self, now: float) -> tuple[bool, float]:
         """Whether there is something urgent, and when something else is to be asked."""

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DEFAULT",
     "DefaultRecloser",
+    "await_until_allowed",
     "circuit",
     "configure",
     "explain",
@@ -43,6 +44,7 @@ __all__ = [
     "requires",
     "resume",
     "status",
+    "wait_until_allowed",
 ]
 
 
@@ -179,6 +181,8 @@ configure: Final = DEFAULT.configure
 circuit: Final = DEFAULT.circuit
 fallback: Final = DEFAULT.fallback
 requires: Final = DEFAULT.requires
+wait_until_allowed: Final = DEFAULT.wait_until_allowed
+await_until_allowed: Final = DEFAULT.await_until_allowed
 pause: Final = DEFAULT.pause
 resume: Final = DEFAULT.resume
 status: Final = DEFAULT.status

@@ -170,6 +170,8 @@ class Engine:
         self.policies.forget()
         for replica in tuple(self._replicas.values()):
             self._update(replica)
+            # What is built on it may be built on something else now.
+            replica.changes.tell()
 
     def _update(self, replica: Replica) -> None:
         policy, mode = self.policies.resolved(replica.name).policy, self.policies.mode(replica.name)

@@ -61,7 +61,8 @@ class PausedError(RecloserError):
 
     Attributes:
         circuit: the name of the circuit that is in the way.
-        state: its state, OPEN, HALF_OPEN (every probe is out) or PAUSED.
+        state: its state, OPEN, HALF_OPEN (every probe is out) or PAUSED; CLOSED only from ``wait_until_allowed``, when
+            its timeout ends within the ramp.
         reason: why, such as ``"10 failures in 5m, last: APIStatusError 503"``.
         paused_by: ``"recloser"``, or the operator who paused it.
         since: when that began, Unix time in seconds.

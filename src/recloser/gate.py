@@ -103,8 +103,10 @@ class Gate:
         return replica
 
     def unbind(self) -> None:
-        """Makes the next call look for the replica again."""
-        self.replica = _Unbound(self)
+        """Makes the next call look for the replica again, and whoever waits for the one it had until now."""
+        before, self.replica = self.replica, _Unbound(self)
+        if not isinstance(before, _Unbound):
+            before.changes.tell()
 
     def acquire(self) -> Permit:
         """Leave to make one call.

@@ -14,6 +14,8 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from recloser.backends import Delivery, Seat
+from recloser.changes import Changes
+from recloser.clock import Alarm
 from recloser.core.events import ErrorSample, EventKind, writable
 from recloser.core.machine import UNKNOWN, Facts, Record, State, counted, success_may_trip
 from recloser.core.policy import Mode
@@ -23,6 +25,7 @@ from recloser.errors import PausedError
 from recloser.forks import renew_after_fork
 from recloser.locks import Section
 from recloser.permit import PASS, Counter, Permit
+from recloser.ramp import Ramp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -30,7 +33,7 @@ if TYPE_CHECKING:
     from recloser.clock import Clock
     from recloser.core.outcome import Outcome
     from recloser.core.policy import Policy
-    from recloser.courier import Courier
+    from recloser.courier import Connection, Courier
     from recloser.errors import DeadlineError
 
 __all__ = ["Replica"]
@@ -66,6 +69,10 @@ class Replica:
     permit: Permit | None
     covered: bool
     now: Callable[[], float]
+    clock: Clock
+    connection: Connection
+    changes: Changes
+    ramp: Ramp
 
     def __init__(self, name: str, policy: Policy, mode: Mode, clock: Clock, courier: Courier) -> None:
         self.name = name
@@ -77,9 +84,13 @@ class Replica:
         self.permit = None
         # Whether fallbacks pass through this circuit by name: then every call asks whether it is inside of one.
         self.covered = False
-        self._clock = clock
+        self.clock = clock
         self.now = clock.now
         self._courier = courier
+        self.connection = courier.connection
+        # For whoever waits for it to change, and to begin again.
+        self.changes = Changes()
+        self.ramp = Ramp(exact=isinstance(clock, Alarm))
         self._lock = Section()
         self._closed: Permit | None = None
         # Permits of this generation from before its policy changed; calls that hold one still count.
@@ -229,11 +240,12 @@ class Replica:
                 self._keep_counting(self._closed)
             self.policy, self.mode = policy, mode
             self._renew_permit()
+        self.changes.tell()
         self._courier.wake(self)
 
     def _single(self, record: Record, seat: Seat | None = None) -> Permit:
         """A permit for one call, whose every outcome is settled by itself."""
-        return Permit(self, record.generation, self._clock, self.policy, single=True, seat=seat)
+        return Permit(self, record.generation, self.clock, self.policy, single=True, seat=seat)
 
     def _refuse_unless_moved(self, record: Record, retry_after: float) -> tuple[None, PausedError | None]:
         self._courier.run(self)
@@ -352,6 +364,8 @@ class Replica:
             self.until = math.inf if record.until is None else round(now + (record.until - facts.now), 6)
             self._since = since
             self._renew_permit()
+            self.ramp.shows(record, now, max(0.0, facts.now - record.since))
+        self.changes.tell()
 
     def _keep_counting(self, permit: Permit) -> None:
         """A permit that is not given any more still counts for calls that hold it."""
@@ -361,7 +375,7 @@ class Replica:
         record = self.record
         closed = record.state is State.CLOSED
         self._shut = record.state in (State.OPEN, State.PAUSED) and self.mode is Mode.ENFORCE
-        self._closed = Permit(self, record.generation, self._clock, self.policy) if closed else None
+        self._closed = Permit(self, record.generation, self.clock, self.policy) if closed else None
         self._show_permit()
 
     def _show_permit(self) -> None:
@@ -370,6 +384,8 @@ class Replica:
     def renew(self) -> None:
         """After a fork, in the child: what was noted is the parent's to deliver."""
         self._lock.renew()
+        self.changes.renew()
+        self.ramp.renew()
         self._sweep()
         self._notes.clear()
         # A thread of the parent's may have been about to let calls see another state: all of it is taken over anew.

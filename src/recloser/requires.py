@@ -21,7 +21,7 @@ __all__ = ["Requirement"]
 
 _F = TypeVar("_F", bound="Callable[..., Any]")
 
-_ALLOWED = "names of circuits, circuits, fallbacks, or callables decorated with either"
+_ALLOWED = "names of circuits, circuits, fallbacks, requirements, or callables decorated with one of these"
 
 _Leave = tuple[str, int]  # a circuit, in one of its generations
 # What a check() admitted in this context and no call has used yet, and until when it is good for one.
@@ -49,7 +49,7 @@ class Requirement:
         if not dependencies:
             raise ConfigurationError("dependencies", (), "at least one of " + _ALLOWED)
         # Those of the code; others may be said elsewhere.
-        self._written = tuple(_dependency(each, mention) for each in dependencies)
+        self._written = tuple(found for each in dependencies for found in _found(each, mention))
         self._said = said
         self._find = find
         self._arranged: tuple[Value | None, tuple[Gate | Fallback[Any], ...]] = (None, self._written)
@@ -58,6 +58,12 @@ class Requirement:
 
     def __repr__(self) -> str:
         return f"requires({', '.join(self.members)})"
+
+    @classmethod
+    def of(cls, value: Any) -> Requirement | None:
+        """The requirement that ``value`` is, or is decorated with."""
+        found = value if isinstance(value, Requirement) else gate_of(value)
+        return found if isinstance(found, Requirement) else None
 
     @property
     def _dependencies(self) -> tuple[Gate | Fallback[Any], ...]:
@@ -77,6 +83,11 @@ class Requirement:
     def written(self) -> tuple[tuple[str, ...], ...]:
         """The circuits it is built on by its code, in groups of each of which it needs one."""
         return tuple(each.members if isinstance(each, Fallback) else (each.name,) for each in self._written)
+
+    @property
+    def gates(self) -> tuple[tuple[Gate, ...], ...]:
+        """The gates of the circuits that it looks at now, in groups, of each of which it needs one."""
+        return tuple(_gates(each) for each in self._dependencies)
 
     @property
     def groups(self) -> tuple[tuple[str, ...], ...]:
@@ -149,10 +160,13 @@ def _gates(dependency: Gate | Fallback[Any]) -> tuple[Gate, ...]:
     return dependency.gates if isinstance(dependency, Fallback) else (dependency,)
 
 
-def _dependency(value: Any, mention: Callable[[str], Circuit]) -> Gate | Fallback[Any]:
+def _found(value: Any, mention: Callable[[str], Circuit]) -> Sequence[Gate | Fallback[Any]]:
+    """What is meant by one dependency: of a requirement, everything that it needs."""
     if isinstance(value, str):
-        return mention(value)
-    found = value if isinstance(value, Gate | Fallback) else gate_of(value)
+        return [mention(value)]
+    found = value if isinstance(value, Gate | Fallback | Requirement) else gate_of(value)
+    if isinstance(found, Requirement):
+        return found._dependencies  # noqa: SLF001 - of another requirement
     if isinstance(found, Gate | Fallback):
-        return found
+        return [found]
     raise ConfigurationError("dependency", value, _ALLOWED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from os import fspath
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, overload
 
@@ -20,6 +21,7 @@ from recloser.requires import Requirement
 from recloser.rulebook import Reload
 from recloser.rules import ErrorTypes, Rules
 from recloser.settings import Settings, switch
+from recloser.waiting import await_until_allowed, wait_until_allowed
 from recloser.wrapping import in_thread
 
 if TYPE_CHECKING:
@@ -187,7 +189,7 @@ class Recloser:
         """Dependencies that a function must not run without; a decorator that raises PausedError before it does.
 
         Args:
-            *dependencies: names of circuits, circuits, fallbacks, or callables decorated with either.
+            *dependencies: names of circuits, circuits, fallbacks, requirements, or callables decorated with one.
 
         Raises:
             ConfigurationError: without a dependency, or with something that is none of these.
@@ -212,6 +214,50 @@ class Recloser:
         except ConfigurationError as error:
             self.engine.policies.report([f"what a requirement is said to need is passed over: {error}"])
             return None
+
+    def wait_until_allowed(
+        self, *dependencies: Any, timeout: Duration | None = None, ramp: Duration | None = "30s"
+    ) -> None:
+        """Waits until work may begin, before a worker locks or fetches any; returns at once while nothing is paused.
+
+        It sleeps, and is woken up when a circuit changes. Like ``requires(...).check()`` it takes one of the few trials
+        while a circuit is being tested, for the next call that this thread makes of a function with that requirement.
+
+        Args:
+            *dependencies: what the work needs: a function decorated with ``requires``, or what ``requires`` takes.
+            timeout: how long it waits, in seconds or as a duration; as long as it takes by default.
+            ramp: over how long work begins again after a pause, in seconds or as a duration, over the whole fleet: one
+                call returns at once, and with each tenth of it, twice as many have. Never longer than the pause was;
+                None lets all of them go at once.
+
+        Raises:
+            PausedError: when the timeout is over; it says what is in the way, and for how long.
+            ConfigurationError: for an impossible value, or something that is no dependency.
+            RuntimeError: when it would have to wait on the thread of an event loop.
+
+        >>> recloser.wait_until_allowed("twilio")
+        >>> recloser.trip("twilio")
+        >>> recloser.wait_until_allowed("twilio", timeout=0)
+        Traceback (most recent call last):
+            ...
+        recloser.errors.PausedError: twilio is OPEN by recloser: tripped by a test; retry in 15m
+        """
+        wait_until_allowed(self._needed(dependencies), *_patience(timeout, ramp))
+
+    async def await_until_allowed(
+        self,
+        *dependencies: Any,
+        timeout: Duration | None = None,  # noqa: ASYNC109 - that of the sync form
+        ramp: Duration | None = "30s",
+    ) -> None:
+        """The same for async code: the task waits, the event loop goes on, and it can be cancelled at any time."""
+        await await_until_allowed(self._needed(dependencies), *_patience(timeout, ramp))
+
+    def _needed(self, dependencies: tuple[Any, ...]) -> Requirement:
+        if len(dependencies) == 1 and (found := Requirement.of(dependencies[0])) is not None:
+            return found
+        # Nothing that depends on a circuit, to be shown or told of: it is over before long, and comes again.
+        return Requirement(dependencies, self.circuit, _nobody, _nobody, _nobody)
 
     # Where the default toolkit, which decorators were written for before it was there, does more.
 
@@ -401,6 +447,19 @@ def _policy_of(policy: Policy | None, thresholds: Thresholds) -> Policy | None:
 def _said(key: str, value: object) -> None:
     if not isinstance(value, str) or not value.strip():
         raise ConfigurationError(key, value, "a text that is not empty")
+
+
+def _nobody(_: object) -> None:
+    """Nobody is told, and nothing is said elsewhere."""
+
+
+def _patience(timeout: Duration | None, ramp: Duration | None) -> tuple[float, float]:
+    """Both in seconds."""
+    return inf if timeout is None else _span("timeout", timeout), 0.0 if ramp is None else _span("ramp", ramp)
+
+
+def _span(key: str, value: Duration) -> float:
+    return 0.0 if value == 0 else _length(key, value)
 
 
 def _length(key: str, value: object) -> float:

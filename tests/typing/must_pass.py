@@ -13,6 +13,7 @@ from recloser import (
     ProvidersExhaustedError,
     Recloser,
     State,
+    await_until_allowed,
     circuit,
     classify,
     configure,
@@ -22,6 +23,7 @@ from recloser import (
     requires,
     resume,
     status,
+    wait_until_allowed,
 )
 from recloser.testing import ManualClock, Sandbox
 
@@ -216,6 +218,9 @@ async def of_requirements() -> None:
     needed = requires("deepgram")
     needed.check()
     assert_type(needed.allows(), bool)
+    wait_until_allowed(dial, needed, "deepgram", timeout="5s", ramp=None)
+    await await_until_allowed(dial, needed, Dialler().dial, timeout=0.5, ramp="1m")
+    await Recloser().await_until_allowed("deepgram")
 
 
 # -- operators, fleets of one's own, errors, tests ---------------------------------------------------------------------
