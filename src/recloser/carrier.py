@@ -79,7 +79,8 @@ class Carrier:
         self._verified = False
 
     def close(self) -> None:
-        """Hears nothing any more."""
+        """Hears nothing any more, and says nothing."""
+        self.connection.closed = True
         self._listening.end()
 
     # -- what calls ask ------------------------------------------------------------------------------------------------

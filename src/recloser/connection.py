@@ -29,6 +29,7 @@ class Connection:
         lost_since: the same as Unix time in seconds; None while it does.
         lost_because: what it said, or did not say, in one line.
         processes: how many processes of the fleet are alive.
+        closed: whether it was given up, so that a thread which still waits for an answer has nothing to say.
     """
 
     lost: bool
@@ -36,8 +37,10 @@ class Connection:
     lost_since: float | None
     lost_because: str
     processes: int
+    closed: bool
 
     def __init__(self, address: str, clock: Clock) -> None:
+        self.closed = False
         self.processes = 1
         self._address = address
         self._clock = clock
@@ -49,7 +52,8 @@ class Connection:
         self.lost_because = because
         if first:
             self.lost, self.lost_at, self.lost_since = True, self._clock.now(), self._clock.time()
-            _log.warning("%s; calls go on with what this process knows", because)
+            if not self.closed:
+                _log.warning("%s; calls go on with what this process knows", because)
         return first
 
     def works(self) -> bool:

@@ -40,6 +40,7 @@ __all__ = [
     "configure",
     "explain",
     "fallback",
+    "lifespan",
     "pause",
     "requires",
     "resume",
@@ -60,6 +61,7 @@ class DefaultRecloser(Recloser):
         # What modules wrote down; it outlives every engine.
         self._written = Registry()
         self._mentions: weakref.WeakSet[Circuit] = weakref.WeakSet()
+        self._alive: list[None] = []
         self._lock = threading.RLock()
         renew_after_fork(self)
 
@@ -125,6 +127,21 @@ class DefaultRecloser(Recloser):
             before.close()
         return self
 
+    def close(self) -> None:
+        """Delivers what is pending and lets go of everything; whatever is used afterwards begins anew.
+
+        While a test uses the ``recloser`` fixture, the test's toolkit stays as it is: the test ends it.
+        """
+        if self._beneath:
+            before, self._beneath[0] = self._beneath[0], None
+        else:
+            before = self._install(None)
+        if before is not None:
+            before.close()
+
+    def _open(self) -> Engine:
+        return self.engine
+
     @contextmanager
     def lent(self, engine: Engine) -> Iterator[None]:
         """Works with another engine for a while."""
@@ -141,8 +158,7 @@ class DefaultRecloser(Recloser):
     def _install(self, engine: Engine | None) -> Engine | None:
         with self._lock:
             before, self._installed = self._installed, engine
-            for mention in tuple(self._mentions):
-                mention.unbind()
+            self._unbind()
         return before
 
     def renew(self) -> None:
@@ -171,10 +187,6 @@ class DefaultRecloser(Recloser):
         for registry in self._registries(in_module=caller()[1]):
             registry.mentioned.add(name)
 
-    def _mention(self, circuit: Circuit) -> Circuit:
-        self._mentions.add(circuit)
-        return circuit
-
 
 DEFAULT: Final = DefaultRecloser()
 configure: Final = DEFAULT.configure
@@ -187,3 +199,4 @@ pause: Final = DEFAULT.pause
 resume: Final = DEFAULT.resume
 status: Final = DEFAULT.status
 explain: Final = DEFAULT.explain
+lifespan: Final = DEFAULT.lifespan

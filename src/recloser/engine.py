@@ -52,6 +52,9 @@ class Engine:
         listeners: who is told of events; nobody at first by default.
         looks_on: whether it only looks at what a fleet does, and operates: it learns from the fleet what is in use, has
             no calls of its own, and decides nothing.
+
+    Attributes:
+        closed: whether it has been closed, so that nobody carries what is counted on it.
     """
 
     settings: Settings
@@ -63,6 +66,7 @@ class Engine:
     alerts: Dispatcher
     policies: Policies
     notices: Notices
+    closed: bool
 
     def __init__(
         self,
@@ -73,6 +77,7 @@ class Engine:
         *,
         looks_on: bool = False,
     ) -> None:
+        self.closed = False
         self.settings = settings
         self.clock = clock
         self.registry = registry
@@ -182,10 +187,15 @@ class Engine:
 
     def close(self) -> None:
         """Delivers what is left, and closes the backend unless somebody else made it."""
+        self.closed = True
         self.courier.close()
         self.alerts.close()
         if self.backend is not self.settings.backend:
             self.backend.close()
+
+    def anew(self) -> Engine:
+        """Another engine for the same application, after this one was closed."""
+        return Engine(self.settings, self.clock, self.registry, self.listeners, looks_on=self.looks_on)
 
     def names(self) -> list[str]:
         """All circuits that anything is known of, sorted."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import TYPE_CHECKING
 
 from recloser.clock import SystemClock
@@ -36,3 +37,5 @@ class Onlooker(Recloser):
         settings = Settings(backend, namespace, alerts=[])
         self._engine = Engine(settings, clock or SystemClock(), Registry(), looks_on=True)
         self._engine.courier.check()
+        self._mentions = weakref.WeakSet()
+        self._alive = []

@@ -59,6 +59,7 @@ class RemoteCourier:
         self._bell: Bell | None = None
         self._rung = False
         self._leaving = False
+        self._closed = False
         self._thread: threading.Thread | None = None
         self._start_again = -math.inf
         self._starting = threading.Lock()
@@ -161,11 +162,13 @@ class RemoteCourier:
         def heard() -> bool:
             if carrier.wrong is not None:
                 raise carrier.wrong
-            return carrier.heard()
+            # Once it is closed nothing will be heard any more, and nobody has to wait for it.
+            return carrier.heard() or self._leaving
 
         self._ring()
         with carrier.word:
-            return carrier.word.wait_for(heard, timeout)
+            carrier.word.wait_for(heard, timeout)
+            return carrier.heard()
 
     # -- the thread ----------------------------------------------------------------------------------------------------
 
@@ -229,6 +232,8 @@ class RemoteCourier:
             self.carrier.last_turn()
         except Exception:  # noqa: BLE001 - logged
             _log.exception("what was left could not be delivered")
+        if self._closed:  # while this thread still waited for the network
+            bell.close()
 
     def _is_leaving(self) -> bool:
         return self._leaving
@@ -250,8 +255,11 @@ class RemoteCourier:
 
     def close(self) -> None:
         """Delivers what is left, within half a second, and stops working."""
+        self._closed = True
         self.leave()
         self.left(LAST_WORDS)
+        with self.carrier.word:
+            self.carrier.word.notify_all()
         self.carrier.close()
         if self._bell is not None and (self._thread is None or not self._thread.is_alive()):
             self._bell.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import weakref
 from typing import TYPE_CHECKING, Self
 
 from recloser.backends.memory import MemoryBackend
@@ -138,6 +139,8 @@ class Sandbox(Recloser):
             Grouping(wait=parse_duration(alert_wait)),
         )
         self._engine = Engine(settings, self._clock, DEFAULT.written())
+        self._mentions = weakref.WeakSet()
+        self._alive = []
         self._lent = DEFAULT.lent(self._engine)
 
     def __enter__(self) -> Self:
@@ -149,6 +152,9 @@ class Sandbox(Recloser):
     ) -> None:
         self._lent.__exit__(kind, error, traceback)
         self.close()
+
+    def _depart(self) -> None:
+        """An application that ends within a test does not end the test."""
 
     @property
     def clock(self) -> ManualClock:

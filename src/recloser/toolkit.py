@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import weakref
+from functools import partial
 from math import inf
 from os import fspath
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, overload
@@ -10,11 +13,12 @@ from recloser.changing import Changing
 from recloser.circuit import Circuit, Snapshot
 from recloser.clock import SystemClock
 from recloser.core import machine
-from recloser.core.duration import Duration, parse_duration
+from recloser.core.duration import Duration, format_duration, parse_duration
 from recloser.core.policy import Mode, Policy, check_name
 from recloser.engine import Engine
 from recloser.errors import ConfigurationError
 from recloser.fallback import Fallback
+from recloser.lifespan import Lifespan
 from recloser.registry import Registry, caller
 from recloser.reports import EventLog, Explanation, Status, answering
 from recloser.requires import Requirement
@@ -26,6 +30,7 @@ from recloser.wrapping import in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractAsyncContextManager
     from os import PathLike
     from types import TracebackType
     from typing import Unpack
@@ -46,6 +51,8 @@ __all__ = ["Recloser"]
 P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
+
+_log = logging.getLogger("recloser")
 
 
 class Recloser:
@@ -86,6 +93,8 @@ class Recloser:
         )
         self._engine = Engine(settings, clock or SystemClock(), Registry())
         self._engine.check()
+        self._mentions: weakref.WeakSet[Circuit] = weakref.WeakSet()
+        self._alive: list[None] = []
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({type(self.engine.backend).__name__}, namespace={self.namespace!r})"
@@ -272,7 +281,13 @@ class Recloser:
         self.engine.registry.mentioned.add(name)
 
     def _mention(self, circuit: Circuit) -> Circuit:
+        self._mentions.add(circuit)
         return circuit
+
+    def _unbind(self) -> None:
+        """Has every circuit look for its replica again, since the engine is another."""
+        for mention in tuple(self._mentions):
+            mention.unbind()
 
     def _replica(self, gate: Gate) -> Replica:
         return self.engine.replica(gate.name)
@@ -424,6 +439,57 @@ class Recloser:
     async def aclose(self) -> None:
         """The same for async code."""
         await in_thread(self.close)
+
+    @overload
+    def lifespan(self, inner: None = None, *, timeout: Duration = "5s") -> Lifespan[None]: ...
+    @overload
+    def lifespan(
+        self, inner: Callable[[Any], AbstractAsyncContextManager[T]], *, timeout: Duration = "5s"
+    ) -> Lifespan[T]: ...
+    def lifespan(
+        self, inner: Callable[[Any], AbstractAsyncContextManager[Any]] | None = None, *, timeout: Duration = "5s"
+    ) -> Lifespan[Any]:
+        """The life of an async application: waits for the fleet as it starts, delivers what is pending as it ends.
+
+        Give it to a framework, as in ``FastAPI(lifespan=recloser.lifespan())``, or enter it with ``async with``, on
+        asyncio or trio. When the first word from the fleet does not come in time, the log has
+        one warning and the application starts all the same. It ends within two seconds, also when what ran inside
+        raised or was cancelled. It can be used again: what comes afterwards begins with a new connection.
+
+        Args:
+            inner: the application's own lifespan, a function of the application. It begins after this one and ends
+                before it, and what it yields is passed on.
+            timeout: how long to wait for the first word, in seconds or such as ``"5s"``.
+
+        Raises:
+            ConfigurationError: for an impossible value; and as the application starts, for a server of the wrong sort.
+
+        >>> import asyncio, recloser
+        >>> async def main():
+        ...     async with recloser.lifespan(timeout="2s"):
+        ...         return "calls go here"
+        >>> asyncio.run(main())
+        'calls go here'
+        """
+        return Lifespan(inner, partial(self._arrive, _length("timeout", timeout)), self._depart, self._alive)
+
+    def _arrive(self, timeout: float) -> None:
+        engine = self._open()
+        heard = engine.ready(timeout)
+        # Where it does not answer at all, the connection has said so; and who closes it meanwhile knows.
+        if not heard and not engine.closed and engine.courier.connection.lost_since is None:
+            waited = format_duration(timeout)
+            _log.warning("no word from the fleet within %s; calls go on with what this process knows", waited)
+
+    def _depart(self) -> None:
+        self.close()
+
+    def _open(self) -> Engine:
+        """The engine, another one if it was closed."""
+        if self._engine.closed:
+            self._engine = self._engine.anew()
+            self._unbind()
+        return self._engine
 
     def __enter__(self) -> Self:
         return self

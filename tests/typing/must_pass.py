@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol, assert_type
+from typing import Any, Protocol, assert_type
 
 from recloser import (
     Outcome,
@@ -19,6 +20,7 @@ from recloser import (
     configure,
     explain,
     fallback,
+    lifespan,
     pause,
     requires,
     resume,
@@ -26,9 +28,6 @@ from recloser import (
     wait_until_allowed,
 )
 from recloser.testing import ManualClock, Sandbox
-
-if TYPE_CHECKING:
-    import contextlib
 
 tts = circuit("tts", failures=5, window="2m", probes=1, timeout=None, mode="observe")
 
@@ -236,6 +235,23 @@ def of_operators() -> None:
         assert_type(fleet.circuit("tts")(function)("hello"), bytes)
         assert_type(fleet.fallback("a", "b").choose(), str)
         assert_type(fleet.ready("1s"), bool)
+
+
+@contextlib.asynccontextmanager
+async def own_life(app: str) -> AsyncIterator[dict[str, int]]:
+    yield {app: 1}
+
+
+async def of_applications() -> None:
+    async with lifespan(timeout="2s") as nothing:
+        assert_type(nothing, None)
+    async with lifespan()(object()) as nothing:
+        assert_type(nothing, None)
+    async with lifespan(own_life)("app") as state:
+        assert_type(state, dict[str, int])
+
+
+def of_sandboxes() -> None:
     sandbox = Sandbox()
     sandbox.trip("tts")
     sandbox.clock.advance("15m")

@@ -10,7 +10,7 @@ from recloser.wrapping.chains import Chain
 from recloser.wrapping.decorated import Kind, decorate, gate_of, is_async, kind_of, passage, stand_in
 from recloser.wrapping.doors import ask_first, chained
 from recloser.wrapping.flight import Flight
-from recloser.wrapping.loops import Nap, checkpoint, in_event_loop, in_thread
+from recloser.wrapping.loops import Nap, checkpoint, in_event_loop, in_thread, to_the_end
 
 __all__ = [
     "Chain",
@@ -28,4 +28,5 @@ __all__ = [
     "kind_of",
     "passage",
     "stand_in",
+    "to_the_end",
 ]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     import anyio
 
-__all__ = ["Nap", "checkpoint", "in_event_loop", "in_thread"]
+__all__ = ["Nap", "checkpoint", "in_event_loop", "in_thread", "to_the_end"]
 
 T = TypeVar("T")
 
@@ -33,9 +33,22 @@ def in_event_loop() -> bool:
 
 async def in_thread(function: Callable[..., T], *args: Any) -> T:
     """What ``function`` returns, called on another thread while the event loop goes on."""
-    from anyio import to_thread  # noqa: PLC0415 - imported by who asks
+    from anyio import CapacityLimiter, to_thread  # noqa: PLC0415 - imported by who asks
 
-    return await to_thread.run_sync(partial(function, *args), abandon_on_cancel=True)
+    # A thread beside those that an application has for its own work, which may all be at it.
+    beside = CapacityLimiter(1)
+    return await to_thread.run_sync(partial(function, *args), abandon_on_cancel=True, limiter=beside)
+
+
+async def to_the_end(function: Callable[[], object], within: float) -> None:
+    """Calls ``function`` on another thread and waits for it, also when cancelled, for ``within`` seconds at the most.
+
+    What takes longer goes on by itself.
+    """
+    from anyio import move_on_after  # noqa: PLC0415 - imported by who asks
+
+    with move_on_after(within, shield=True):
+        await in_thread(function)
 
 
 class Nap:
