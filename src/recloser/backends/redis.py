@@ -65,13 +65,6 @@ class RedisBackend:
         self._now = now
         self._root = f"recloser:{{{namespace}}}:"
         self._channel = self._root + "push"
-        self._exchange = Script.load("exchange.lua")
-        self._swap = Script.load("swap.lua")
-        self._append = Script.load("append.lua")
-        self._check = Script.load("check.lua")
-        self._circuits = Script.load("circuits.lua")
-        self._set_settings = Script.load("settings.lua")
-        self._write = Script.load("written.lua")
         self._lock = Section()
         self._listeners: tuple[Callable[[str, Record | None, float], None], ...] = ()
         self._ear: Ear | None = None
@@ -107,7 +100,7 @@ class RedisBackend:
 
     def verify(self) -> None:
         self._link.verify()
-        self._link.run(self._check, [f"{self._root}check:{self._identity}"], [self._channel])
+        self._run("check.lua", [f"{self._root}check:{self._identity}"], [self._channel])
 
     # -- facts -------------------------------------------------------------------------------------------------------
 
@@ -137,7 +130,7 @@ class RedisBackend:
         keys.insert(1, f"{self._root}number:{sender}")
         for parcel in parcels:
             keys += self._keys(parcel.circuit)
-        found = self._link.run(self._exchange, keys, [json.dumps(payload, separators=(",", ":"))])
+        found = self._run("exchange.lua", keys, [json.dumps(payload, separators=(",", ":"))])
         now, processes, settings, written, *answers = found
         return Reply(tuple(_answer(each, now) for each in answers), processes, settings, bool(written))
 
@@ -162,11 +155,15 @@ class RedisBackend:
             1000 * _EVENTS_LIVE,
         )
         keys = [*self._keys(circuit), self._root + "circuits", self._root + "events"]
-        return bool(self._link.run(self._swap, keys, args))
+        return bool(self._run("swap.lua", keys, args))
 
     def circuits(self) -> list[str]:
-        names: list[bytes] = self._link.run(self._circuits, [self._root + "circuits"], [self._moment("")])
+        names: list[bytes] = self._run("circuits.lua", [self._root + "circuits"], [self._moment("")])
         return sorted(name.decode() for name in names)
+
+    def _run(self, script: str, keys: Sequence[str], args: Sequence[str | bytes | int]) -> Any:
+        # Read when it is needed, by who may wait: the first call may come on an event loop, and makes this object.
+        return self._link.run(Script.load(script), keys, args)
 
     def _keys(self, circuit: str) -> list[str]:
         return [f"{self._root}{kind}:{circuit}" for kind in ("circuit", "window", "once", "reporters")]
@@ -184,7 +181,7 @@ class RedisBackend:
     def set_settings(self, seen: int, text: str, events: Sequence[Event] = (), version: int = 0) -> Notice | None:
         args: list[str | int] = [self._moment(""), seen, text, version, self._channel, _EVENTS, 1000 * _EVENTS_LIVE]
         args += map(_event_text, events)
-        found = self._link.run(self._set_settings, [self._root + "settings", self._root + "events"], args)
+        found = self._run("settings.lua", [self._root + "settings", self._root + "events"], args)
         return Notice(found[0], found[1].decode()) if found else None
 
     def written(self) -> Mapping[str, str]:
@@ -196,13 +193,13 @@ class RedisBackend:
         words = [word for entry in entries.items() for word in entry]
         for first in range(0, len(words) or 1, 2 * _ENTRIES):
             some = words[first : first + 2 * _ENTRIES]
-            self._link.run(self._write, [self._root + "written"], (1000 * _KEYS_LIVE, *some))
+            self._run("written.lua", [self._root + "written"], (1000 * _KEYS_LIVE, *some))
 
     # -- events ------------------------------------------------------------------------------------------------------
 
     def append(self, event: Event) -> None:
         args = (_event_text(event), _EVENTS, 1000 * _EVENTS_LIVE)
-        self._link.run(self._append, [self._root + "events"], args)
+        self._run("append.lua", [self._root + "events"], args)
 
     def events(self, limit: int) -> list[Event]:
         if limit <= 0:
