@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import textwrap
+import threading
 
 import pytest
 
@@ -12,6 +15,7 @@ from recloser.core.state import State
 from recloser.rulebook import examine
 from recloser.settings import Settings
 from recloser.testing import ManualClock
+from tests.servers.waiting import until
 
 
 def write(path, text):
@@ -101,6 +105,71 @@ OLDER = {
     "call_initiation": {"threshold_count": 20, "window_minutes": 5},
     "provider_fallback": {"threshold_count": 5, "window_minutes": 5},
 }
+
+
+def test_a_file_is_read_again_when_somebody_asks(tmp_path):
+    """At once and as a whole; with a mistake in it nothing changes."""
+    file = write(tmp_path / "rules.toml", TOML)
+    toolkit = Recloser(clock=ManualClock(), rules=file)
+    eleven = toolkit.circuit("elevenlabs")
+    assert eleven.policy.failures == 4
+    write(tmp_path / "rules.toml", TOML.replace("failures = 4", "failures = 6"))
+    toolkit.reload()
+    assert eleven.policy.failures == 6
+    write(tmp_path / "rules.toml", TOML.replace("failures = 4", "failurs = 7"))
+    with pytest.raises(ConfigurationError, match="did you mean failures"):
+        toolkit.reload()
+    assert eleven.policy.failures == 6
+    toolkit.close()
+    with pytest.raises(ConfigurationError, match="RECLOSER_RULES"):
+        Recloser(clock=ManualClock()).reload()
+
+
+@pytest.mark.realtime
+@pytest.mark.parametrize("when", ["sighup", "change"])
+def test_a_file_is_read_again_by_itself_when_asked_to(tmp_path, when, caplog, monkeypatch):
+    """On the signal, whose earlier handler is called too, or after the change; a mistake changes nothing."""
+    monkeypatch.setattr("recloser.reloading.Reloading.__init__.__defaults__", (0.02,))
+    called = []
+    before = signal.signal(signal.SIGHUP, lambda *_: called.append(1))
+    file = write(tmp_path / "rules.toml", TOML)
+    toolkit = Recloser(clock=ManualClock(), rules=file, reload=when)
+    eleven = toolkit.circuit("elevenlabs")
+    assert eleven.policy.failures == 4
+
+    def change(line):
+        write(tmp_path / "rules.toml", TOML.replace("failures = 4", line))
+        if when == "sighup":
+            os.kill(os.getpid(), signal.SIGHUP)
+
+    try:
+        change("failures = 6")
+        until(lambda: eleven.policy.failures == 6, "it is read again")
+        change("failurs = 777")
+        until(lambda: any("the rules stay as they were" in line for line in caplog.messages), "the mistake is said")
+        assert eleven.policy.failures == 6
+        assert bool(called) is (when == "sighup")
+    finally:
+        toolkit.close()
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_only_the_main_thread_can_listen_to_a_signal(tmp_path):
+    """It is said where it is asked for."""
+    file, errors = write(tmp_path / "rules.toml", TOML), []
+
+    def begin():
+        try:
+            Recloser(clock=ManualClock(), rules=file, reload="sighup")
+        except ConfigurationError as error:
+            errors.append(str(error))
+
+    thread = threading.Thread(target=begin)
+    thread.start()
+    thread.join()
+    assert "main thread" in errors[0]
+    with pytest.raises(ConfigurationError, match="'never', 'sighup', 'change'"):
+        Recloser(clock=ManualClock(), rules=file, reload="often")
 
 
 @pytest.mark.parametrize(("name", "count"), [("elevenlabs", 10), ("call_initiation", 20), ("provider_fallback", 5)])

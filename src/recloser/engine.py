@@ -20,6 +20,7 @@ from recloser.forks import renew_after_fork
 from recloser.inline import InlineCourier
 from recloser.notices import Notices
 from recloser.policies import Policies
+from recloser.reloading import Reloading
 from recloser.remote import RemoteCourier
 from recloser.replica import Replica
 from recloser.wrapping import in_event_loop
@@ -66,6 +67,7 @@ class Engine:
     alerts: Dispatcher
     policies: Policies
     notices: Notices
+    reloading: Reloading | None
     closed: bool
 
     def __init__(
@@ -109,6 +111,8 @@ class Engine:
         if self.backend.inline:
             self.notices.refresh()
             self.notices.turn()
+        file = settings.rules
+        self.reloading = None if file is None else Reloading(file, settings.reload, self.use_rules)
 
     def replica(self, name: str) -> Replica:
         """What this process knows of a circuit."""
@@ -188,6 +192,8 @@ class Engine:
     def close(self) -> None:
         """Delivers what is left, and closes the backend unless somebody else made it."""
         self.closed = True
+        if self.reloading is not None:
+            self.reloading.close()
         self.courier.close()
         self.alerts.close()
         if self.backend is not self.settings.backend:

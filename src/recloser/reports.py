@@ -149,6 +149,12 @@ class Explanation:
         where = dict(origins or {})
         return cls(shot, policy, threshold(policy), facts.errors, facts.reporters, affects, what_next, where)
 
+    def as_dict(self) -> dict[str, Any]:
+        """The same as plain, JSON-serialisable values."""
+        facts = asdict(self)
+        del facts["policy"]["given"]
+        return facts
+
     def __str__(self) -> str:
         shot = self.snapshot
         seen_by = f", seen by {self.processes} processes" if self.processes > 1 else ""

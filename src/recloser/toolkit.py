@@ -372,6 +372,17 @@ class Recloser:
         _said("by", by)
         return Changing(self.engine, name, by).unset(settings)
 
+    def reload(self) -> None:
+        """Reads the rules file again, at once.
+
+        Raises:
+            ConfigurationError: when there is none, it cannot be read, or it says anything that is impossible; the rules
+                stay as they were.
+        """
+        if self.engine.reloading is None:
+            raise ConfigurationError("rules", None, "a rules file, given to configure or in RECLOSER_RULES")
+        self.engine.reloading.now()
+
     def status(self) -> Status:
         """Every known circuit's snapshot, and where they are kept.
 

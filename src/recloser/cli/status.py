@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from recloser.cli.fleet import answered, fleet_options, opened
@@ -62,7 +61,7 @@ def _explain(chosen: argparse.Namespace) -> int:
         (name,) = fleet.engine.known(chosen.name) if not set(chosen.name) & set("*?[") else (chosen.name,)
         why = fleet.explain(name)
         if chosen.json:
-            write([json.dumps(asdict(why), indent=2)])
+            write([json.dumps(why.as_dict(), indent=2)])
             return OK
         said = [
             f"  {field}={shown(field, getattr(why.policy, field))} ({origin})"
