@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from recloser.backends import Delivery, Seat
 from recloser.core.events import ErrorSample
 from recloser.core.window import BUCKETS, NOTHING, Counts
-from recloser.ledger import Ledger, total
+from recloser.ledger import Ledger, merged, total
 
 WINDOW = 60.0
 FAILURE = Counts(calls=1, failures=1)
@@ -90,3 +90,20 @@ def test_what_could_not_be_delivered_comes_back_first() -> None:
     ledger.add([failed(2.0)], 2.0, WINDOW)
     ledger.returned(taken)
     assert [each.at for each in ledger.take()] == [1.0, 2.0]
+
+
+def test_a_key_that_is_reported_again_is_one_failure() -> None:
+    """A call that reports its failure five thousand times before anybody carries it is still one."""
+    ledger = Ledger()
+    for number in range(5000):
+        ledger.add([failed(0.0, once=f"call-{number % 10}"), Delivery(2, 0.0, FAILURE, once="call-0")], 0.0, WINDOW)
+    ledger.add([failed(1.0, once=f"call-{number}") for number in range(4 * BUCKETS)], 1.0, WINDOW)
+    rest = ledger.take()
+    assert total(rest, 1).failures == 4 * BUCKETS
+    assert total(rest, 2).failures == 1
+
+
+def test_keys_beyond_all_measure_are_still_told_apart_where_they_are_merged() -> None:
+    """What is counted without its key is not counted twice for that."""
+    reports = [failed(0.0, once=f"call-{number % 2000}") for number in range(6000)]
+    assert total(merged(reports, 0.0, WINDOW), 1).failures == 2000

@@ -18,7 +18,7 @@ __all__ = ["Ledger", "merged", "total"]
 _ENTRIES = 4 * BUCKETS
 """From so many entries on they are merged; an outage leaves at most a fourth of that for a window, and the keys."""
 _KEYS = 1000
-"""So many reports with a key wait with it. Further ones are counted without: this process has seen each key once."""
+"""So many reports with a key wait with it. Further ones, each with another key, are counted without."""
 
 
 class Ledger:
@@ -80,16 +80,17 @@ def total(deliveries: Iterable[Delivery], generation: int) -> Counts:
 
 
 def merged(entries: Iterable[Delivery], now: float, window: float) -> list[Delivery]:
-    """The same in fewer entries: one for each bucket, none that has left the window."""
+    """The same in fewer entries: one for each bucket and for each key, none that has left the window."""
     apart: list[Delivery] = []
+    keys: set[tuple[int, str]] = set()
     buckets: dict[tuple[int, int], Delivery] = {}
     width = window / BUCKETS
     for each in entries:
-        if each.gives_back is not None:
-            apart.append(each)
-        elif now - each.at >= window:
+        if each.gives_back is None and (now - each.at >= window or (each.generation, each.once) in keys):
             continue
-        elif each.once is not None and len(apart) < _KEYS:
+        if each.once is not None:
+            keys.add((each.generation, each.once))
+        if each.gives_back is not None or (each.once is not None and len(apart) < _KEYS):
             apart.append(each)
         else:
             place = (each.generation, int(each.at // width))

@@ -23,7 +23,8 @@ from recloser.core.window import BUCKETS, Counts
 from recloser.covers import is_inside
 from recloser.errors import PausedError
 from recloser.forks import renew_after_fork
-from recloser.locks import Section
+from recloser.ledger import merged
+from recloser.locks import Section, unless_held
 from recloser.permit import PASS, Counter, Permit
 from recloser.ramp import Ramp
 
@@ -45,6 +46,9 @@ _SOON = 0.001
 
 _YEARS = 3e8
 """No provider asks to be left alone for longer, in seconds; only what is no number of seconds at all does."""
+
+_NOTES = 1500
+"""So many notes wait as they are. When failures are reported faster than the courier takes them, they are merged."""
 
 _FORMER = 7
 """So many changes of policy within one generation lose nothing."""
@@ -293,6 +297,8 @@ class Replica:
             self._notes.append(Delivery(generation, now, counts, asked, errors, key, seat))
         else:
             self._notes.append(Delivery(generation, now, counts, gives_back=seat))
+        if len(self._notes) > _NOTES:
+            unless_held(self._merge_notes)
         self._courier.wake(self, urgent=bool(counts.calls or seat))
 
     def report(
@@ -308,6 +314,11 @@ class Replica:
             return
         _log.debug("%s: %s by hand, context %s", self.name, outcome, context)
         self.settle(None, outcome, error, once)
+
+    def _merge_notes(self) -> None:
+        with self._lock:
+            waiting = [self._notes.popleft() for _ in range(len(self._notes))]
+            self._notes.extendleft(reversed(merged(waiting, self.now(), self.policy.window)))
 
     def note(self, delivery: Delivery) -> None:
         """Has something delivered besides."""

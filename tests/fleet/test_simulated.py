@@ -388,6 +388,21 @@ def test_a_storm_of_failures_asks_at_most_fifty_times_a_second() -> None:
     assert circuit.snapshot().failures == 1000
 
 
+def test_a_storm_that_outruns_the_courier_waits_in_a_bounded_queue() -> None:
+    """However many failures are reported before the next turn, memory stays small and every one of them counts."""
+    fleet = Fleet(1)
+    (process,) = fleet.processes
+    circuit = process.circuit(failures=None)
+    fleet.settle()
+    longest = 0
+    for number in range(20_000):
+        circuit.record_failure(f"HTTP 503 number {number}", once=f"call-{number % 50}" if number % 2 else None)
+        longest = max(longest, len(circuit.bound._notes))
+    fleet.settle()
+    assert longest <= 2000
+    assert circuit.snapshot().failures == 10_000 + 25
+
+
 def test_an_idle_process_asks_once_a_tick() -> None:
     """One exchange a second, for all circuits together."""
     fleet = Fleet(1)
