@@ -6,7 +6,7 @@ import logging
 import threading
 from collections import deque
 from contextlib import suppress
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from recloser.forks import renew_after_fork
 from recloser.locks import Section
@@ -14,10 +14,28 @@ from recloser.locks import Section
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Contained", "Listeners"]
+__all__ = ["Contained", "Listeners", "aside"]
 
 _log = logging.getLogger("recloser")
 _T = TypeVar("_T")
+
+
+class Aside(threading.local):
+    """Where the present thread runs the user's code on our own account: in ``with aside:`` blocks, ``depth`` of them.
+
+    A listener that logs an error has one to tell of a circuit, not of a provider.
+    """
+
+    depth: int = 0
+
+    def __enter__(self) -> None:
+        self.depth += 1
+
+    def __exit__(self, *_: object) -> None:
+        self.depth -= 1
+
+
+aside: Final = Aside()
 
 
 class Contained(Generic[_T]):
@@ -94,8 +112,9 @@ class Listeners(Generic[_T]):
                 thing = self._waiting.popleft()
                 listeners = self._listeners
             try:
-                for listener in listeners:
-                    listener(thing)
+                with aside:
+                    for listener in listeners:
+                        listener(thing)
             finally:
                 # KeyboardInterrupt goes to whoever called; telling goes on with the next thing.
                 self._telling = False

@@ -10,6 +10,7 @@ import random
 import threading
 from typing import TYPE_CHECKING
 
+from recloser.contain import aside
 from recloser.core.alert import Alert
 from recloser.core.events import scrub
 from recloser.errors import RecloserError
@@ -141,10 +142,11 @@ class Postman:
 
 def _called(call: Hook, alert: Alert) -> Exception | None:
     try:
-        told = call(alert)
-        if inspect.isawaitable(told):
-            # On a loop of its own: the application's may stand still.
-            asyncio.run(_within(told))
+        with aside:
+            told = call(alert)
+            if inspect.isawaitable(told):
+                # On a loop of its own: the application's may stand still.
+                asyncio.run(_within(told))
     except Exception as error:  # noqa: BLE001 - whatever it is, it is that hook's, and is said
         return error
     return None
