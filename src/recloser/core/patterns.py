@@ -41,7 +41,7 @@ OWN_LINES: Final = (
     "zq: 7 failures in 7m, last: zq (7 of 7 calls failed, 7 failures in 7m pause it)",
     "zq raised; it is passed over until it works again",
     "zq; calls go on with what this process knows",
-    "the backend zq answers again, after 7m",
+    "the backend zq answers again, after zq",
     "what was counted cannot be told the backend, and is dropped",
     "zq: zq",
     "zq could not move on by itself; the next call will do it",
