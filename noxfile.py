@@ -89,7 +89,7 @@ def tests(session: nox.Session) -> None:
 @nox.session
 def api(session: nox.Session) -> None:
     """Write tests/public_api.txt anew, after a change of the public API that is meant."""
-    install(session, package="-e.")
+    install(session, "frameworks", package="-e.")
     session.run("python", "-m", "tests.public_api")
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from recloser.core.layering import BUILT_IN, Resolved, first, resolve
 from recloser.core.live import NO_LIVE
+from recloser.core.patterns import LogPattern, Patterns
 from recloser.core.policy import Mode, Policy
 from recloser.core.sheet import NOTHING_SAID, Value
 
@@ -95,14 +96,14 @@ class Layers:
         said = (sheet.order(name) if table == "fallbacks" else sheet.needs(name) for sheet in sheets)
         return next((each for each in said if each is not None), None)
 
-    def patterns(self) -> Mapping[str, Value]:
+    def patterns(self) -> Patterns:
         """The log patterns of each circuit that has any."""
-        found: dict[str, Value] = {}
+        found: dict[str, tuple[LogPattern, ...]] = {}
         for sheet in (self.rules, self.live.sheet):
             for name in sheet.told_of("circuits"):
                 if (value := sheet.circuit(name).get("log_patterns")) is not None:
-                    found[name] = value
-        return found
+                    found[name] = tuple(LogPattern.parse(name, each) for each in value.value)
+        return Patterns(found)
 
     def names(self) -> Mapping[str, Value]:
         """Names that appear in errors, and their circuits."""

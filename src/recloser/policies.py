@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from recloser.core.layering import Resolved
+    from recloser.core.patterns import Patterns
     from recloser.core.sheet import Path
     from recloser.layers import Layers
     from recloser.registry import Dependent, Registry
@@ -68,6 +69,7 @@ class Policies:
         self._resolved: dict[str, Resolved] = {}
         self._orders: dict[str, Value | None] = {}
         self._needs: dict[str, Value | None] = {}
+        self._patterns: Patterns | None = None
         self._said: set[str] = set()
 
     # -- what holds ----------------------------------------------------------------------------------------------------
@@ -103,10 +105,18 @@ class Policies:
         except KeyError:
             return self._needs.setdefault(requirement, self.layers.needs(requirement))
 
+    @property
+    def patterns(self) -> Patterns:
+        """The log patterns of each circuit that has any."""
+        found = self._patterns
+        if found is None:
+            found = self._patterns = self.layers.patterns()
+        return found
+
     def forget(self, name: str | None = None) -> None:
         """What was remembered may not be so any more: of one circuit, or all of it."""
         if name is None:
-            self._resolved, self._orders, self._needs = {}, {}, {}
+            self._resolved, self._orders, self._needs, self._patterns = {}, {}, {}, None
         else:
             self._resolved.pop(name, None)
 

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from recloser.clock import Clock
     from recloser.core.events import Event
     from recloser.core.outcome import Outcome
+    from recloser.core.patterns import Patterns
     from recloser.core.policy import Thresholds
     from recloser.core.sheet import Value
     from recloser.gate import Gate
@@ -119,6 +120,16 @@ class Recloser:
     def clock(self) -> Clock:
         """The time it lives by."""
         return self.engine.clock
+
+    @property
+    def log_patterns(self) -> Patterns:
+        """By circuit, the patterns that a rules file or an operator says: a log line that matches is a failure."""
+        return self.engine.policies.patterns
+
+    @property
+    def names(self) -> dict[str, str]:
+        """The circuits of names that appear in errors, such as classes of processors, as rules say."""
+        return {name: str(value.value) for name, value in self.engine.policies.layers.names().items()}
 
     # -- what is built on it -----------------------------------------------------------------------------------------
 

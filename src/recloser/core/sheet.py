@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from recloser.core.patterns import LogPattern
 from recloser.core.policy import FIELDS, Mode, Policy, check_name, near
 from recloser.errors import ConfigurationError
 
@@ -172,6 +173,9 @@ def _names(key: str, value: object) -> tuple[str, ...]:
 def _patterns(key: str, value: object) -> tuple[Any, ...]:
     if not isinstance(value, list | tuple):
         raise ConfigurationError(key, value, "a list of texts and { regex = ... }")
+    for each in value:
+        LogPattern.parse(key, each)
+    # As they were written: a live value is kept as JSON.
     return tuple(value)
 
 

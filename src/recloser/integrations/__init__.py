@@ -1,1 +1,1 @@
-"""One module per framework, each imports only its own."""
+"""One module for each framework, which knows that framework and no other: nothing here is imported by the rest."""

@@ -78,7 +78,8 @@ class PatternHandler(logging.Handler):
     Args:
         patterns: the name of a circuit to its patterns, each a text to be found in the message in large or small
             letters, ``{"regex": "..."}`` or a compiled regular expression; or a function that returns the
-            :class:`Patterns` of the present moment, which is asked for each record.
+            :class:`Patterns` of the present moment, which is asked for each record. Without any, the
+            ``log_patterns`` of the rules file and of operators, as they are then.
         recloser: the toolkit whose circuits are meant; the default one without it.
         level: records below it are passed over.
         once: a function, record to the id of the call that it belongs to, or to None; records with the same id count
@@ -101,7 +102,7 @@ class PatternHandler(logging.Handler):
 
     def __init__(
         self,
-        patterns: Mapping[str, Sequence[Written]] | Callable[[], Patterns],
+        patterns: Mapping[str, Sequence[Written]] | Callable[[], Patterns] | None = None,
         *,
         recloser: Recloser | None = None,
         level: int | str = logging.ERROR,
@@ -115,7 +116,12 @@ class PatternHandler(logging.Handler):
             raise ConfigurationError("recloser", recloser, "a Recloser, or None for the default one")
         if once is not None and not callable(once):
             raise ConfigurationError("once", once, "a function of one record, or None")
-        self._toolkit = DEFAULT if recloser is None else recloser
+        self._toolkit = toolkit = DEFAULT if recloser is None else recloser
+        if patterns is None:
+
+            def patterns() -> Patterns:
+                return toolkit.log_patterns
+
         self._known = Patterns()
         self._ask: Contained[Patterns] | None = None
         if callable(patterns):
