@@ -62,8 +62,10 @@ def install(app: Starlette, *, show_reason: bool = False) -> None:
     ... @circuit("elevenlabs")
     ... async def speak() -> str:
     ...     return "audio"
-    >>> recloser.trip("elevenlabs")
-    ... response = TestClient(app).get("/speak")
+    >>> def while_it_is_open():
+    ...     recloser.trip("elevenlabs")
+    ...     return TestClient(app).get("/speak")
+    >>> response = while_it_is_open()
     >>> response.status_code, response.headers["Retry-After"]
     (503, '900')
     """
