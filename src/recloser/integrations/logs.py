@@ -117,17 +117,13 @@ class PatternHandler(logging.Handler):
         if once is not None and not callable(once):
             raise ConfigurationError("once", once, "a function of one record, or None")
         self._toolkit = toolkit = DEFAULT if recloser is None else recloser
-        if patterns is None:
-
-            def patterns() -> Patterns:
-                return toolkit.log_patterns
-
+        chosen = (lambda: toolkit.log_patterns) if patterns is None else patterns
         self._known = Patterns()
         self._ask: Contained[Patterns] | None = None
-        if callable(patterns):
-            self._ask = Contained(f"patterns={patterns!r}", partial(_asked, patterns))
+        if callable(chosen):
+            self._ask = Contained(f"patterns={chosen!r}", partial(_asked, chosen))
         else:
-            self._known = Patterns.parse("patterns", patterns)
+            self._known = Patterns.parse("patterns", chosen)
         find_key = _key if once is None else lambda record: _as_key(once(record))
         self._once: Contained[str | None] = Contained(f"once={once!r}", find_key)
         self._circuits: dict[str, Circuit] = {}
