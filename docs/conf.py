@@ -27,8 +27,8 @@ nitpick_ignore_regex = [
     (r"py:class", r"RedisLink|recloser\.backends\.\w+\.\w+Outbox"),
     (r"py:class", r"collections\.abc\.\w+"),
     # Names for annotations: an exception type or some, a policy's fields, functions of an alert, seconds or a text.
-    (r"py:class", r"ErrorTypes|Thresholds|Hooks?|Duration|Reload|Inner|PathLike"),
-    (r"py:class", r"(contextlib\.)?AbstractAsyncContextManager"),
+    (r"py:class", r"ErrorTypes|Thresholds|Hooks?|Duration|Patterns|Reload|Inner|PathLike"),
+    (r"py:class", r"(contextlib\.)?AbstractAsyncContextManager|Starlette|HTTPConnection|JSONResponse"),
 ]
 
 html_theme = "furo"

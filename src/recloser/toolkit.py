@@ -123,7 +123,7 @@ class Recloser:
 
     @property
     def log_patterns(self) -> Patterns:
-        """By circuit, the patterns that a rules file or an operator says: a log line that matches is a failure."""
+        """The patterns that a rules file or an operator says, by circuit; a log line that matches one is a failure."""
         return self.engine.policies.patterns
 
     @property
