@@ -18,11 +18,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from recloser.core.duration import format_duration
+from recloser.core.state import State
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from recloser.core.machine import State
 
 __all__ = [
     "BackendError",
@@ -89,7 +88,8 @@ class PausedError(RecloserError):
         retry_after: float | None,
     ) -> None:
         self.circuit = circuit
-        self.state = state
+        # Where exceptions travel as JSON, as through Celery's results, they are made anew from plain texts.
+        self.state = State(state) if type(state) is str else state
         self.reason = reason
         self.paused_by = paused_by
         self.since = since

@@ -7,8 +7,6 @@ import http.client
 import importlib.util
 import json
 import os
-import signal
-import socket
 import subprocess
 import sys
 import textwrap
@@ -18,10 +16,11 @@ import pytest
 
 from tests.fleet.members import members, provider, total
 from tests.servers.fixtures import namespace, redis_8, start_proxy, start_redis
+from tests.servers.running import Unix, running
 from tests.servers.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from tests.fleet.members import Member, Members, Provider
@@ -372,31 +371,6 @@ time.sleep(0.05)
 # -- servers that fork -------------------------------------------------------------------------------------------------
 
 
-@contextlib.contextmanager
-def running(command: list[str], folder: Path, **environment: str) -> Iterator[subprocess.Popen[str]]:
-    """A server of somebody else's, in a group of processes that ends with the test."""
-    said = folder / "said.txt"
-    with said.open("w") as output:
-        process = subprocess.Popen(
-            command,
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, **environment},
-            start_new_session=True,
-            text=True,
-        )
-    try:
-        yield process
-        text = said.read_text()
-        assert "recloser" not in text, text
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait(10)
-
-
 APPLICATION = """
 import json, os
 from recloser import Recloser, State
@@ -418,15 +392,6 @@ def application(environ, start_response):
     said = {"pid": os.getpid(), "state": str(tts.state), "master": os.getppid()}
     return [json.dumps(said).encode()]
 """
-
-
-class Unix(http.client.HTTPConnection):
-    """HTTP over a Unix socket."""
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(5)
-        self.sock.connect(self.host)
 
 
 def get(folder: Path, path: str) -> dict[str, Any]:
