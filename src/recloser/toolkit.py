@@ -255,12 +255,16 @@ class Recloser:
             ConfigurationError: for an impossible value, or something that is no dependency.
             RuntimeError: when it would have to wait on the thread of an event loop.
 
-        >>> recloser.wait_until_allowed("twilio")
-        >>> recloser.trip("twilio")
-        >>> recloser.wait_until_allowed("twilio", timeout=0)
-        Traceback (most recent call last):
-            ...
-        recloser.errors.PausedError: twilio is OPEN by recloser: tripped by a test; retry in 15m
+        >>> from recloser import PausedError
+        >>> from recloser.testing import Sandbox
+        >>> box = Sandbox()
+        >>> box.wait_until_allowed("twilio")
+        >>> box.trip("twilio")
+        >>> try:
+        ...     box.wait_until_allowed("twilio", timeout=0)
+        ... except PausedError as paused:
+        ...     print(paused)
+        twilio is OPEN by recloser: tripped by a test; retry in 15m
         """
         wait_until_allowed(self._needed(dependencies), *_patience(timeout, ramp))
 

@@ -186,7 +186,7 @@ class _Wait:
         for group in self._needed.gates:
             for gate in group:
                 replica = gate.bound
-                if replica.record.generation == UNKNOWN and replica.connection.lost_since is None:
+                if replica.current().generation == UNKNOWN and replica.connection.lost_since is None:
                     left = replica.changes.first_word_by(now) - now
                     if left > 0:
                         return _closed(replica, "the shared state has not answered yet", 0.0, left)
