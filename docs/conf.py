@@ -25,10 +25,10 @@ nitpick_ignore_regex = [
     (r"py:class", r"(recloser\.\w+\.)?(~?P|_F|[RST](_co|_contra)?)"),  # type variables have no page
     # How a Redis is reached, and where alerts wait, is nothing to build on.
     (r"py:class", r"RedisLink|recloser\.backends\.\w+\.\w+Outbox"),
-    (r"py:class", r"collections\.abc\.\w+|(contextlib\.)?AbstractAsyncContextManager"),
+    (r"py:class", r"collections\.abc\.\w+|(contextlib\.)?AbstractAsyncContextManager|logging\.LogRecord|re\.Pattern"),
     (r"py:class", r"Starlette|HTTPConnection|JSONResponse"),  # Starlette's
     # Names for annotations: exception types, a policy's fields, functions of an alert, seconds or a text, a lifespan.
-    (r"py:class", r"ErrorTypes|Thresholds|Hooks?|Duration|Inner|Patterns|PathLike|Reload"),
+    (r"py:class", r"ErrorTypes|Thresholds|Hooks?|Duration|Inner|Patterns|PathLike|Reload|Written"),
 ]
 
 html_theme = "furo"

@@ -15,7 +15,13 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 SNAPSHOT = Path(__file__).with_name("public_api.txt")
-MODULES = ("recloser", "recloser.alerts", "recloser.integrations.starlette", "recloser.testing")
+MODULES = (
+    "recloser",
+    "recloser.alerts",
+    "recloser.integrations.logs",
+    "recloser.integrations.starlette",
+    "recloser.testing",
+)
 CALLING = {"__call__", "__enter__", "__aenter__"}
 """Ways to use an object that have no name of their own in the user's code."""
 

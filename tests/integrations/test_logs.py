@@ -189,13 +189,20 @@ def test_what_listeners_and_hooks_log_does_not_feed_on_itself(log):
     assert any(line.startswith("patient") and "502" in line for line in seen)
 
 
-def test_a_listener_of_a_failure_that_was_raised_is_passed_over_too(box, log):
-    """Not only while the handler counts: whatever brings the transition about."""
-    attached(log, box)
-    box.listen(lambda event: log.error("%s: %s", event.circuit, LINE))
-    box.trip("tts")
-    log.error(LINE)
-    assert failures(box) == 1
+def test_listeners_and_hooks_are_passed_over_whatever_brought_them_about(log):
+    """Not only while the handler counts: a trip that it had no part in is told of in the same words."""
+
+    async def patient(alert: Any) -> None:
+        log.error("%s: %s", alert.circuit, LINE)
+
+    with Sandbox(alerts=[lambda alert: log.error("%s: %s", alert.circuit, LINE), patient]) as box:
+        attached(log, box)
+        box.listen(lambda event: log.error("%s: %s", event.circuit, LINE))
+        box.trip("tts")
+        assert len(box.alerts) == 1
+        assert failures(box) == 0
+        log.error(LINE)
+        assert failures(box) == 1
 
 
 # -- once for each call ------------------------------------------------------------------------------------------------

@@ -100,6 +100,13 @@ def test_arguments_that_do_not_fit_do_not_hide_the_error(box, arguments, capsys)
     assert capsys.readouterr() == ("", "")
 
 
+def test_a_logger_without_a_name_is_one_of_the_application(box):
+    """loguru names records after the module, and code that was typed in has none."""
+    record = logging.LogRecord(None, logging.ERROR, "x.py", 1, LINE, None, None)  # type: ignore[arg-type]
+    PatternHandler(PATTERNS, recloser=box).handle(record)
+    assert failures(box) == 1
+
+
 def test_a_text_that_cannot_be_had_is_told_by_its_type(box, log):
     """An exception whose own text raises is still known by its name."""
     attached(log, box, {"tts": ["HostileError"]})
@@ -350,5 +357,6 @@ def test_structlog_by_way_of_logging(box, log):
             raise RateLimitError("HTTP 502")
         except RateLimitError:
             logger.exception("synthesis failed")
-        assert failures(box) == before + 3
+            logger.error("synthesis failed", exc_info=True)  # noqa: G201 - structlog hands it on
+        assert failures(box) == before + 4
         assert box.explain("tts").errors[-1].kind == "rate_limit"

@@ -106,7 +106,8 @@ class LogPattern:
             raise ConfigurationError(key, value, "a regular expression that does not match every message, as this does")
         for line in OWN_LINES:
             if pattern.search(line):
-                allowed = f"a pattern of the provider's errors alone; it matches what recloser itself logs: {line!r}"
+                shown = line.replace("zq", "…")
+                allowed = f"a pattern of the provider's errors alone; it matches what recloser itself logs: {shown!r}"
                 raise ConfigurationError(key, value, allowed)
         return pattern
 

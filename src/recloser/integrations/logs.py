@@ -42,7 +42,7 @@ _call: ContextVar[str | None] = ContextVar("recloser_call_id", default=None)
 def call_id(key: str) -> Iterator[None]:
     """Says which call everything logged inside belongs to: its matching records count as one failure in a window.
 
-    It follows the code into coroutines, tasks and :func:`asyncio.to_thread`, not into other threads. Of two blocks, the
+    It follows the code into coroutines, tasks and ``asyncio.to_thread``, not into other threads. Of two blocks, the
     inner one counts.
 
     Args:
@@ -155,9 +155,7 @@ class PatternHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Counts what ``record`` tells of, if it matches."""
         # Asked here too: a QueueListener hands everything to everybody.
-        if record.levelno < self.level or record.name == "recloser" or record.name.startswith("recloser."):
-            return
-        if aside.depth:
+        if record.levelno < self.level or aside.depth or f"{record.name}.".startswith("recloser."):
             return
         with aside:
             self._looked(record)
