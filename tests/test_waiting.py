@@ -117,11 +117,11 @@ async def test_what_was_never_paused_costs_nothing(recloser):
     """Neither form waits, listens or leaves anything behind; alerts do not call it something that is affected."""
     before = threading.active_count(), len(recloser.engine.registry.dependents)
     for _ in range(50):
-        wait_until_allowed(dial, "twilio", timeout=0)
-        await await_until_allowed(dial, "twilio", timeout=0)
+        wait_until_allowed(dial, "never-paused", timeout=0)
+        await await_until_allowed(dial, "never-paused", timeout=0)
     assert (threading.active_count(), len(recloser.engine.registry.dependents)) == before
-    assert [waiters(recloser, name) for name in (STT, TTS_A, "twilio")] == [0, 0, 0]
-    recloser.trip("twilio")
+    assert [waiters(recloser, name) for name in (STT, TTS_A, "never-paused")] == [0, 0, 0]
+    recloser.trip("never-paused")
     assert recloser.events[-1].affects == ()
 
 
@@ -315,6 +315,21 @@ def test_whoever_waits_moves_on_with_the_toolkit():
         until(lambda: waiters(box), "it waits")
     assert thread.join().error is None
     assert waiters(box) == 0
+
+
+def test_whoever_moves_on_and_is_still_not_allowed_waits_there(recloser):
+    """In the time of the other toolkit, of which its timeout begins anew."""
+    recloser.pause(STT, reason="maintenance", by="ada")
+    with Sandbox() as box:
+        box.pause(STT, reason="maintenance", by="ada")
+        thread = Thread(STT, timeout="1h")
+        thread.__enter__()
+        asleep(box.clock)
+    asleep(recloser.clock)
+    assert (waiters(box), waiters(recloser)) == (0, 1)
+    recloser.clock.advance("1h")
+    assert isinstance(thread.join().error, PausedError)
+    assert alarms(box.clock) == 0
 
 
 def test_the_sync_form_does_not_stop_an_event_loop(recloser):
@@ -590,6 +605,38 @@ def test_a_fleet_that_says_nothing_is_waited_for_a_second_once(fleet):
     fleet.clock.advance(1)
     for _ in range(3):
         new.toolkit.wait_until_allowed("tts", timeout=0)
+
+
+def test_a_circuit_that_may_move_on_at_any_moment_is_not_asked_without_a_pause(fleet, looks):
+    """Its cooldown is over, and the fleet has not said yet what is next: looks come slower and slower."""
+    process = fleet.processes[0]
+    tts = process.circuit(failures=1, cooldown=600)
+    fleet.settle(process)
+    tts.record_failure("down")
+    fleet.settle(process)
+    thread = threading.Thread(target=process.toolkit.wait_until_allowed, args=("tts",), daemon=True)
+    thread.start()
+    asleep(fleet.clock)
+    fleet.clock.advance(600)
+    began = len(looks)
+    for _ in range(200):
+        asleep(fleet.clock)
+        fleet.clock.advance(0.05)
+    assert 10 <= len(looks) - began <= 15
+    process.toolkit.resume("tts", by="ada")
+    thread.join(PATIENCE)
+    assert not thread.is_alive()
+
+
+def test_who_waits_in_the_parent_does_not_wait_in_a_forked_child(recloser):
+    """Nobody is woken up there who is not there."""
+    told: list[int] = []
+    recloser.trip(STT)
+    replica = recloser.engine.replica(STT)
+    replica.changes.add(lambda: told.append(1))
+    replica.renew()
+    recloser.heal(STT)
+    assert (told, waiters(recloser)) == ([], 0)
 
 
 def test_a_backend_that_is_lost_is_not_waited_for(fleet):
