@@ -138,12 +138,9 @@ class PatternHandler(logging.Handler):
             self._known = present
         return self._known
 
-    def createLock(self) -> None:  # noqa: N802 - logging's own name
-        """Makes none: what is done here may run listeners, and whoever waits for a circuit may log."""
-        self.lock = None
-
     def handle(self, record: logging.LogRecord) -> bool:
-        """Asks the filters, then counts; without a lock and whatever happens."""
+        """Asks the filters, then counts; whatever happens, and without the lock that other handlers hold meanwhile."""
+        # Counting may run listeners, and wait for a circuit that another thread logs under.
         # What is contained says so in the log, which has its own ways to fail, on a stack that is used up for one.
         with suppress(Exception):
             passed = self.filter(record)
