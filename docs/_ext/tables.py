@@ -88,7 +88,7 @@ class PolicyFields(_Table):
         described = _arguments(inspect.getdoc(Policy) or "")
         parameters = inspect.signature(Policy).parameters
         rows = []
-        for field in fields(Policy):
+        for field in (each for each in fields(Policy) if each.init):
             if field.name not in described:
                 _log.warning("Policy.%s has no description", field.name, location=self.get_location())
             parameter = parameters[field.name]
