@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from recloser.backends import Backend
     from recloser.clock import Clock
-    from recloser.core.events import Event, EventKind
+    from recloser.core.events import Event, EventKind, Needs
     from recloser.core.machine import Facts, Step
     from recloser.core.policy import Policy
     from recloser.core.sheet import Sheet
@@ -67,6 +67,8 @@ class Engine:
     alerts: Dispatcher
     policies: Policies
     notices: Notices
+    needs: Callable[[str], tuple[Needs, ...]]
+    looks_on: bool
     reloading: Reloading | None
     closed: bool
 

@@ -30,7 +30,12 @@ class Ramp:
 
     Args:
         exact: draws nothing, for a clock that is moved by hand: the first place is this process's.
+
+    Attributes:
+        closed_at: since when the circuit has been closed.
     """
+
+    closed_at: float
 
     def __init__(self, *, exact: bool) -> None:
         self._exact = exact
@@ -38,7 +43,7 @@ class Ramp:
         self._line: dict[object, None] = {}
         self._begun = 0
         self._chance = 0.0
-        # Since when the circuit has been closed, how long it had been paused, and since when it is.
+        # Since when the circuit has been closed, how long it had been paused before, and since when it is now.
         self.closed_at = -math.inf
         self._paused_for = math.inf
         self._paused_at: float | None = None

@@ -38,7 +38,7 @@ async def speak(request: Request) -> PlainTextResponse:
     return PlainTextResponse("audio")
 
 
-@fallback("tts", "other")
+@fallback("spoken", "spoken-otherwise")
 async def say(provider: str) -> str:
     raise ConnectionError(provider)
 

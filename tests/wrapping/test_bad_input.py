@@ -199,9 +199,9 @@ def test_names_cannot_be_called_where_it_is_written(recloser):
         fallback("a", "b").call  # noqa: B018 - looking is enough
 
 
-@pytest.mark.parametrize("dependencies", [(), (17,), (None,), (nothing,), (Client(),), (requires("a"),)])
+@pytest.mark.parametrize("dependencies", [(), (17,), (None,), (nothing,), (Client(),)])
 def test_impossible_dependencies_are_refused(recloser, dependencies):
-    """At least one, and each a name, a circuit, a fallback, or something decorated with either."""
+    """At least one, and each a name, a circuit, a fallback, a requirement, or something decorated with one."""
     with pytest.raises(ConfigurationError, match="dependenc"):
         requires(*dependencies)
 
