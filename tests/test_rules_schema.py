@@ -19,6 +19,7 @@ from recloser import Policy
 from recloser.core import duration
 from recloser.core.duration import parse_duration
 from recloser.core.policy import Mode, OnBackendLoss, Thresholds, check_name
+from recloser.core.sheet import read
 from recloser.errors import ConfigurationError
 from tests.core.test_policy import ABSURD_NAMES, DURATIONS, OPTIONAL_DURATIONS
 
@@ -95,10 +96,10 @@ def test_the_words_are_those_of_the_policy() -> None:
 
 
 def test_the_grammar_of_durations_is_that_of_the_code() -> None:
-    """The pattern is the parser's own, behind a look at whether there is anything but noughts."""
-    patterns = [each["pattern"] for each in DEFS["policy"]["properties"].values() if "pattern" in each]
-    assert len(patterns) == len(DURATIONS + OPTIONAL_DURATIONS)
-    assert set(patterns) == {rf"^(?![0.\sdhms]*$){duration._WHOLE.pattern}$"}
+    """The pattern is the parser's own, behind a look at whether there is anything but noughts; or it says: none."""
+    properties, own = DEFS["policy"]["properties"], rf"^(?![0.\sdhms]*$){duration._WHOLE.pattern}$"
+    assert {properties[name]["pattern"] for name in DURATIONS} == {own}
+    assert {properties[name]["pattern"] for name in OPTIONAL_DURATIONS} == {f"{own}|^none$"}
 
 
 def test_every_field_is_described() -> None:
@@ -108,7 +109,16 @@ def test_every_field_is_described() -> None:
         for field, about in each.get("properties", {}).items():
             assert list(about) == ["$ref"] if "$ref" in about else about["description"].endswith("."), (name, field)
     for field, about in DEFS["policy"]["properties"].items():
-        assert ("Seconds" in about["description"]) == ("pattern" in about), field
+        assert ("Seconds" in about["description"]) == (about.get("pattern", "^none$") != "^none$"), field
+
+
+def test_none_turns_off_what_can_be_turned_off() -> None:
+    """TOML has no word for nothing, so that a text stands for it; where a value is needed, it is refused."""
+    for field, about in DEFS["policy"]["properties"].items():
+        optional = "null" in about["type"] if "type" in about else False
+        assert valid({"defaults": {field: "none"}}) is optional
+        _, problems = read({"defaults": {field: "none"}}, ".".join)
+        assert (problems == ()) is optional
 
 
 def test_every_table_is_closed() -> None:
@@ -281,7 +291,6 @@ def misspelt(*path: str | int, **keys: object) -> dict[str, Any]:
         misspelt("names", **{"": "elevenlabs"}),
         {**OLDER, "mode": "off"},
         {"$schema": 5},
-        {"tts": {"threshold_count": 10}},
         {"two words": OLDER["elevenlabs"]},
         [],
         None,
