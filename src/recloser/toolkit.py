@@ -1,4 +1,4 @@
-"""The toolkit: one backend, the circuits on it, and what operators do with them."""
+"""The toolkit: one backend, the circuits on it, and their life; what operators do with them is in ``operations``."""
 
 from __future__ import annotations
 
@@ -9,18 +9,16 @@ from math import inf
 from os import fspath
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, overload
 
-from recloser.changing import Changing
-from recloser.circuit import Circuit, Snapshot
+from recloser.circuit import Circuit
 from recloser.clock import SystemClock
-from recloser.core import machine
-from recloser.core.duration import Duration, format_duration, parse_duration
+from recloser.core.duration import Duration, format_duration
 from recloser.core.policy import Mode, Policy, check_name
 from recloser.engine import Engine
 from recloser.errors import ConfigurationError
 from recloser.fallback import Fallback
 from recloser.lifespan import Lifespan
+from recloser.operations import Operations, length
 from recloser.registry import Registry, caller
-from recloser.reports import EventLog, Explanation, Status, answering
 from recloser.requires import Requirement
 from recloser.rulebook import Reload
 from recloser.rules import ErrorTypes, Rules
@@ -38,7 +36,6 @@ if TYPE_CHECKING:
     from recloser.alerts.hooks import Hooks
     from recloser.backends import Backend
     from recloser.clock import Clock
-    from recloser.core.events import Event
     from recloser.core.outcome import Outcome
     from recloser.core.patterns import Patterns
     from recloser.core.policy import Thresholds
@@ -56,7 +53,7 @@ T = TypeVar("T")
 _log = logging.getLogger("recloser")
 
 
-class Recloser:
+class Recloser(Operations):
     """Circuits that share one backend. The functions of the package act on one of these; a second fleet makes its own.
 
     Args:
@@ -104,22 +101,6 @@ class Recloser:
     def engine(self) -> Engine:
         """What does the work, for the package's own use."""
         return self._engine
-
-    @property
-    def namespace(self) -> str:
-        """The namespace of its circuits."""
-        return self.engine.backend.namespace
-
-    @property
-    def mode(self) -> Mode:
-        """What every circuit is turned down to at most."""
-        mode: Mode = self.engine.policies.layers.mode.value
-        return mode
-
-    @property
-    def clock(self) -> Clock:
-        """The time it lives by."""
-        return self.engine.clock
 
     @property
     def log_patterns(self) -> Patterns:
@@ -307,152 +288,11 @@ class Recloser:
     def _replica(self, gate: Gate) -> Replica:
         return self.engine.replica(gate.name)
 
-    # -- operators ---------------------------------------------------------------------------------------------------
-
-    def pause(self, name: str, *, reason: str, by: str, for_: Duration | None = None) -> tuple[str, ...]:
-        """Pauses circuits until they are resumed, or for a while, after which they are tested.
-
-        Args:
-            name: a circuit, or a glob such as ``"azure-*"`` over the known ones.
-            reason: why, for everyone who asks.
-            by: who.
-            for_: how long; None until somebody resumes it.
-
-        Returns:
-            The names of the circuits that were paused.
-
-        Raises:
-            ConfigurationError: for an impossible value, or a glob that no circuit matches.
-        """
-        _said("reason", reason)
-        _said("by", by)
-        length = None if for_ is None else _length("for_", for_)
-        return self.engine.operate(name, lambda policy, facts: machine.pause(policy, facts, reason, by, length))
-
-    def resume(self, name: str, *, by: str) -> tuple[str, ...]:
-        """Closes circuits, with an empty window.
-
-        Args:
-            name: a circuit, or a glob over the known ones.
-            by: who.
-
-        Returns:
-            The names of the circuits that were meant, resumed now or closed before.
-
-        Raises:
-            ConfigurationError: for an impossible value, or a glob that no circuit matches.
-        """
-        _said("by", by)
-        return self.engine.operate(name, lambda policy, facts: machine.resume(policy, facts, by))
-
-    def set_policy(self, name: str | None = None, *, by: str, **settings: Any) -> tuple[str, ...]:
-        """Changes live settings: for the whole fleet, within milliseconds, until they are taken back.
-
-        They come before what the environment, a rules file and the code say, and outlive every process.
-
-        Args:
-            name: a circuit, or a glob over the known ones; for ``order`` a fallback, for ``needs`` a requirement. None
-                for the global switch ``mode``, and for the defaults of all circuits, such as ``cooldown``.
-            by: who.
-            **settings: fields of a :class:`~recloser.Policy`; ``order``, the providers of a fallback that take part, in
-                order; ``needs``, the names of what a requirement needs; ``log_patterns``.
-
-        Returns:
-            What has changed, a line for each circuit.
-
-        Raises:
-            ConfigurationError: for an impossible value, one that contradicts what else is said, or an unknown name;
-                nothing is changed then.
-            BackendError: when the backend does not answer, or keeps no live settings.
-        """
-        _said("by", by)
-        self.engine.look()
-        return Changing(self.engine, name, by).set(settings)
-
-    def unset_policy(self, name: str | None = None, *settings: str, by: str) -> tuple[str, ...]:
-        """Takes live settings back: what the environment, a rules file or the code says holds again.
-
-        Args:
-            name: as for :meth:`set_policy`.
-            *settings: which; all that are live under that name without any.
-            by: who.
-
-        Returns:
-            What has changed, a line for each circuit.
-
-        Raises:
-            ConfigurationError: for an unknown name.
-            BackendError: when the backend does not answer, or keeps no live settings.
-        """
-        _said("by", by)
-        return Changing(self.engine, name, by).unset(settings)
-
-    def reload(self) -> None:
-        """Reads the rules file again, at once.
-
-        Raises:
-            ConfigurationError: when there is none, it cannot be read, or it says anything that is impossible; the rules
-                stay as they were.
-        """
-        if self.engine.reloading is None:
-            raise ConfigurationError("rules", None, "a rules file, given to configure or in RECLOSER_RULES")
-        self.engine.reloading.now()
-
-    def status(self) -> Status:
-        """Every known circuit's snapshot, and where they are kept.
-
-        It asks the backend, within a bound, and says so when that does not answer; then it is what this process knows.
-        """
-        engine = self.engine
-        replicas = engine.everything()
-        return Status(
-            {name: Snapshot.of(replica) for name, replica in replicas.items()},
-            type(engine.backend).__name__,
-            self.namespace,
-            self.mode,
-            {
-                name: each.current
-                if isinstance(each, Fallback)
-                else answering(engine.policies.providers(each), replicas)
-                for name, each in engine.policies.built("fallback").items()
-            },
-            engine.courier.connection,
-            hooks={hook.name: hook.why for hook in engine.alerts.hooks},
-            problems=engine.policies.problems,
-        )
-
-    def explain(self, name: str) -> Explanation:
-        """Why a circuit is in its state: the rule, the counts, the errors, and what happens next and when.
-
-        Raises:
-            ConfigurationError: for a name that is not known.
-        """
-        engine = self.engine
-        replicas = engine.everything()
-        if name not in replicas:
-            raise ConfigurationError("name", name, "one of " + (", ".join(replicas) or "none so far"))
-        affects = tuple(each.name for each in engine.needs(name))
-        origins = engine.policies.resolved(name).origins
-        return Explanation.of(replicas[name], affects, self.clock.time(), origins)
-
-    # -- events and life ---------------------------------------------------------------------------------------------
-
-    @property
-    def events(self) -> EventLog:
-        """What happened, the latest last."""
-        return EventLog(self.engine.backend.events)
-
-    def listen(self, listener: Callable[[Event], object]) -> Callable[[], None]:
-        """Calls ``listener`` with every event that this process brings about; what it raises is logged, no more.
-
-        Returns:
-            A function that ends it.
-        """
-        return self.engine.listeners.add(listener)
+    # -- life --------------------------------------------------------------------------------------------------------
 
     def ready(self, timeout: Duration = "5s") -> bool:
         """Waits for the first word from the fleet and says whether it came; a backend in this process is ready."""
-        return self.engine.ready(_length("timeout", timeout))
+        return self.engine.ready(length("timeout", timeout))
 
     async def aready(self, timeout: Duration = "5s") -> bool:  # noqa: ASYNC109 - the contract of the design
         """The same for async code."""
@@ -497,7 +337,7 @@ class Recloser:
         >>> asyncio.run(main())
         'calls go here'
         """
-        return Lifespan(inner, partial(self._arrive, _length("timeout", timeout)), self._depart, self._alive)
+        return Lifespan(inner, partial(self._arrive, length("timeout", timeout)), self._depart, self._alive)
 
     def _arrive(self, timeout: float) -> None:
         engine = self._open()
@@ -536,11 +376,6 @@ def _policy_of(policy: Policy | None, thresholds: Thresholds) -> Policy | None:
     return Policy(**{**said, **Policy.checked(dict(thresholds))})
 
 
-def _said(key: str, value: object) -> None:
-    if not isinstance(value, str) or not value.strip():
-        raise ConfigurationError(key, value, "a text that is not empty")
-
-
 def _nobody(_: object) -> None:
     """Nobody is told, and nothing is said elsewhere."""
 
@@ -551,14 +386,4 @@ def _patience(timeout: Duration | None, ramp: Duration | None) -> tuple[float, f
 
 
 def _span(key: str, value: Duration) -> float:
-    return 0.0 if value == 0 else _length(key, value)
-
-
-def _length(key: str, value: object) -> float:
-    try:
-        seconds = parse_duration(value)
-    except ValueError:
-        seconds = 0.0
-    if seconds <= 0:
-        raise ConfigurationError(key, value, 'a duration longer than 0, in seconds or like "90s", "5m", "1h30m"')
-    return seconds
+    return 0.0 if value == 0 else length(key, value)
