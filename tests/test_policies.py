@@ -190,6 +190,23 @@ def test_a_value_that_got_in_some_other_way_is_passed_over_and_reported(app, rec
     assert recloser.status().as_dict()["problems"] == list(recloser.status().problems)
 
 
+def test_an_answer_that_was_on_its_way_when_settings_changed_is_not_kept(app, recloser, monkeypatch):
+    """Whoever asked a moment before the change does not leave the old answer to those who ask afterwards."""
+    policies = recloser.engine.policies
+    ask = policies.layers.resolve
+
+    def asked(*question, **how):
+        monkeypatch.setattr(policies.layers, "resolve", ask)
+        said = ask(*question, **how)
+        recloser.set_policy("eleven", by="ana", failures=7)
+        return said
+
+    policies.forget()
+    monkeypatch.setattr(policies.layers, "resolve", asked)
+    assert policies.resolved("eleven").policy.failures == 3
+    assert policies.resolved("eleven").policy.failures == 7
+
+
 def test_all_toolkits_on_a_backend_hear_of_it(recloser):
     """A change made by one holds in the other before it returns."""
     backend = MemoryBackend()

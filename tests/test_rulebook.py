@@ -11,7 +11,9 @@ import threading
 import pytest
 
 from recloser import ConfigurationError, PausedError, Recloser
+from recloser.core.sheet import NOTHING_SAID
 from recloser.core.state import State
+from recloser.default import DefaultRecloser
 from recloser.rulebook import examine
 from recloser.settings import Settings
 from recloser.testing import ManualClock
@@ -152,6 +154,36 @@ def test_a_file_is_read_again_by_itself_when_asked_to(tmp_path, when, caplog, mo
     finally:
         toolkit.close()
         signal.signal(signal.SIGHUP, before)
+
+
+def test_a_toolkit_that_is_closed_reads_its_rules_no_more(tmp_path, monkeypatch):
+    """Also where its successor, made before it was closed, still calls the handler that it had set."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    read = []
+    monkeypatch.setattr("recloser.reloading.load", lambda file: read.append(file) or NOTHING_SAID)
+    files = [write(tmp_path / f"{name}.toml", TOML) for name in ("old", "new")]
+    old, new = (Recloser(clock=ManualClock(), rules=file, reload="sighup") for file in files)
+    try:
+        old.close()
+        os.kill(os.getpid(), signal.SIGHUP)
+        until(lambda: read, "it is read again")
+        assert read == [files[1]]
+    finally:
+        new.close()
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_where_nobody_asked_in_code_a_thread_goes_on_without_the_signal(tmp_path, monkeypatch, caplog):
+    """The first call may come on any thread, and is no place for a complaint about the environment."""
+    monkeypatch.setenv("RECLOSER_RULES", write(tmp_path / "rules.toml", TOML))
+    monkeypatch.setenv("RECLOSER_RELOAD", "sighup")
+    toolkit, found = DefaultRecloser(), []
+    thread = threading.Thread(target=lambda: found.append(toolkit.circuit("elevenlabs").policy.failures))
+    thread.start()
+    thread.join()
+    assert found == [4]
+    assert any("is not read again by itself" in line for line in caplog.messages)
+    toolkit.close()
 
 
 def test_only_the_main_thread_can_listen_to_a_signal(tmp_path):

@@ -75,7 +75,7 @@ class DefaultRecloser(Recloser):
                 if installed is None:
                     settings = self._settings or Settings.layered()
                     installed = self._installed = Engine(settings, SystemClock(), self._written, self._listeners)
-                    installed.alerts.begin()
+                    installed.begin()
         return installed
 
     def configure(

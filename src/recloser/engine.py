@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
-import threading
+import logging
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ from recloser.courier import Desk
 from recloser.errors import BackendError, ConfigurationError
 from recloser.forks import renew_after_fork
 from recloser.inline import InlineCourier
+from recloser.locks import Section
 from recloser.notices import Notices
 from recloser.policies import Policies
 from recloser.reloading import Reloading
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from recloser.settings import Settings
 
 __all__ = ["Engine"]
+
+_log = logging.getLogger("recloser")
 
 _GLOB = "*?["
 
@@ -108,7 +111,8 @@ class Engine:
         desk.happened, desk.heard = self.alerts.happened, self.alerts.heard
         self.looks_on = looks_on
         self._replicas: dict[str, Replica] = {}
-        self._lock = threading.Lock()
+        # A line that the garbage collector has logged may ask for a circuit at any time.
+        self._lock = Section()
         renew_after_fork(self)
         if self.backend.inline:
             self.notices.refresh()
@@ -116,21 +120,33 @@ class Engine:
         file = settings.rules
         self.reloading = None if file is None else Reloading(file, settings.reload, self.use_rules)
 
+    def begin(self) -> None:
+        """Begins what goes on by itself, as far as it can, for who made this without being asked to."""
+        self.alerts.begin()
+        if self.reloading is not None:
+            try:
+                self.reloading.begin()
+            except ConfigurationError as error:
+                _log.warning("the rules file is not read again by itself: %s", error)
+
     def replica(self, name: str) -> Replica:
         """What this process knows of a circuit."""
         known = self._replicas.get(name)
         if known is None:
+            # Before the lock is taken: what is passed over is logged, and a handler of logs is the user's code.
+            policy, mode = self.policies.resolved(name).policy, self.policies.mode(name)
             with self._lock:
                 known = self._replicas.get(name)
                 if known is None:
-                    policy, mode = self.policies.resolved(name).policy, self.policies.mode(name)
                     known = self._replicas[name] = Replica(name, policy, mode, self.clock, self.courier)
+            # Somebody may have said something else in between.
+            self._update(known)
             self._uses(name)
         return known
 
     def renew(self) -> None:
         """After a fork, in the child."""
-        self._lock = threading.Lock()
+        self._lock.renew()
 
     def check(self) -> None:
         """Looks whether what answers can be used, if anybody answers and this thread may wait for it.
@@ -141,6 +157,8 @@ class Engine:
         self.alerts.check()
         if not in_event_loop():
             self.courier.check()
+        if self.reloading is not None:
+            self.reloading.begin()
 
     def ready(self, timeout: float) -> bool:
         """Waits for the first word about every circuit that was written down, and says whether it came.
@@ -156,7 +174,7 @@ class Engine:
 
     def adopt(self, name: str) -> None:
         """Makes a policy that was put down hold at once, even if its circuit is in use already."""
-        self.policies.forget(name)
+        self.policies.forget()
         self._uses(name)
         if name in self._replicas:
             self._update(self._replicas[name])

@@ -46,6 +46,18 @@ class Noted(NamedTuple):
         return tuple(circuit for group in self.groups for circuit in group)
 
 
+class _Answers:
+    """What the layers have answered. Replaced as a whole: an answer that is on its way when they change is lost."""
+
+    __slots__ = ("needs", "orders", "patterns", "resolved")
+
+    def __init__(self) -> None:
+        self.resolved: dict[str, Resolved] = {}
+        self.orders: dict[str, Value | None] = {}
+        self.needs: dict[str, Value | None] = {}
+        self.patterns: Patterns | None = None
+
+
 class Policies:
     """Asks the layers, and remembers their answers until one of them changes.
 
@@ -66,19 +78,17 @@ class Policies:
         self._registry = registry
         self.layers = layers
         self.noted = {}
-        self._resolved: dict[str, Resolved] = {}
-        self._orders: dict[str, Value | None] = {}
-        self._needs: dict[str, Value | None] = {}
-        self._patterns: Patterns | None = None
+        self._answers = _Answers()
         self._said: set[str] = set()
 
     # -- what holds ----------------------------------------------------------------------------------------------------
 
     def resolved(self, name: str) -> Resolved:
         """What holds for a circuit."""
-        found = self._resolved.get(name)
+        answers = self._answers
+        found = answers.resolved.get(name)
         if found is None:
-            found = self._resolved[name] = self.resolve(name)
+            found = answers.resolved[name] = self.resolve(name)
             self.report(found.problems)
         return found
 
@@ -93,37 +103,36 @@ class Policies:
 
     def order(self, fallback: str) -> Value | None:
         """The providers of a fallback that take part, in order; None when only its code says so."""
+        orders = self._answers.orders
         try:
-            return self._orders[fallback]
+            return orders[fallback]
         except KeyError:
-            return self._orders.setdefault(fallback, self.layers.order(fallback))
+            return orders.setdefault(fallback, self.layers.order(fallback))
 
     def needs(self, requirement: str) -> Value | None:
         """The names of what a requirement needs; None when only its code says so."""
+        needs = self._answers.needs
         try:
-            return self._needs[requirement]
+            return needs[requirement]
         except KeyError:
-            return self._needs.setdefault(requirement, self.layers.needs(requirement))
+            return needs.setdefault(requirement, self.layers.needs(requirement))
 
     @property
     def patterns(self) -> Patterns:
         """The log patterns of each circuit that has any."""
-        found = self._patterns
-        if found is None:
-            found = self._patterns = self.layers.patterns()
-        return found
+        answers = self._answers
+        if answers.patterns is None:
+            answers.patterns = self.layers.patterns()
+        return answers.patterns
 
-    def forget(self, name: str | None = None) -> None:
-        """What was remembered may not be so any more: of one circuit, or all of it."""
-        if name is None:
-            self._resolved, self._orders, self._needs, self._patterns = {}, {}, {}, None
-        else:
-            self._resolved.pop(name, None)
+    def forget(self) -> None:
+        """What was remembered may not be so any more."""
+        self._answers = _Answers()
 
     @property
     def problems(self) -> tuple[str, ...]:
         """What is said and passed over, a line each."""
-        contradictions = [problem for found in tuple(self._resolved.values()) for problem in found.problems]
+        contradictions = [problem for found in tuple(self._answers.resolved.values()) for problem in found.problems]
         return tuple(dict.fromkeys((*self.layers.live.problems, *contradictions)))
 
     def report(self, problems: Sequence[str]) -> None:

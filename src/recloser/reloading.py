@@ -49,9 +49,13 @@ class Reloading:
         self._before: Any = None
         self._mine: Any = None
         renew_after_fork(self)
-        self._begin()
 
-    def _begin(self) -> None:
+    def begin(self) -> None:
+        """Begins to listen, or to watch.
+
+        Raises:
+            ConfigurationError: where the signal does not exist, or cannot be listened to on this thread.
+        """
         if self._when is Reload.CHANGE:
             threading.Thread(target=self._watch, name="recloser-rules", daemon=True).start()
         elif self._when is Reload.SIGHUP:
@@ -67,8 +71,9 @@ class Reloading:
 
     def _signalled(self, number: int, frame: Any) -> None:
         # A signal comes on any line, also on one that holds a lock: the work is done elsewhere.
-        with suppress(RuntimeError):  # no thread is to be had
-            threading.Thread(target=self._again, name="recloser-rules", daemon=True).start()
+        if not self._over.is_set():
+            with suppress(RuntimeError):  # no thread is to be had
+                threading.Thread(target=self._again, name="recloser-rules", daemon=True).start()
         if callable(self._before):
             self._before(number, frame)
 
@@ -118,4 +123,4 @@ class Reloading:
             self._over.set()
         elif self._when is Reload.CHANGE:
             with suppress(RuntimeError):  # no thread is to be had
-                self._begin()
+                self.begin()

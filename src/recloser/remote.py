@@ -16,7 +16,7 @@ from recloser.core.machine import UNKNOWN
 from recloser.core.window import NOTHING
 from recloser.exits import LAST_WORDS, deliver_at_exit
 from recloser.forks import renew_after_fork
-from recloser.locks import unless_held
+from recloser.locks import Section, unless_held
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,7 +62,8 @@ class RemoteCourier:
         self._closed = False
         self._thread: threading.Thread | None = None
         self._start_again = -math.inf
-        self._starting = threading.Lock()
+        # A line that the garbage collector has logged may report a failure at any time.
+        self._starting = Section()
         renew_after_fork(self)
 
     # -- what calls ask ------------------------------------------------------------------------------------------------
@@ -266,7 +267,7 @@ class RemoteCourier:
 
     def renew(self) -> None:
         """After a fork, in the child: the thread does not exist there, and starts again with the next call."""
-        self._starting = threading.Lock()
+        self._starting.renew()
         self._thread = None
         self._rung = False
         self.asleep = not self._leaving

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from recloser.core.placed import PlacedError
 from recloser.core.placed import read as read_placed
+from recloser.core.policy import named
 from recloser.core.sheet import NOTHING_SAID, Problem, Sheet, read
 from recloser.errors import ConfigurationError
 
@@ -35,11 +36,7 @@ class Reload(StrEnum):
     @classmethod
     def parse(cls, key: str, value: object) -> Reload:
         """The one that ``value`` names; raises ConfigurationError for any other."""
-        try:
-            return cls(value)  # type: ignore[arg-type]  # any object is looked up, most are refused
-        except ValueError:
-            allowed = "one of " + ", ".join(repr(str(each)) for each in cls)
-            raise ConfigurationError(key, value, allowed) from None
+        return named(cls, key, value)
 
 
 @dataclass(frozen=True, slots=True)

@@ -354,6 +354,7 @@ class Recloser(Operations):
         """The engine, another one if it was closed."""
         if self._engine.closed:
             self._engine = self._engine.anew()
+            self._engine.begin()
             self._unbind()
         return self._engine
 

@@ -54,6 +54,7 @@ OWN_LINES: Final = (
     "zq",
     "zq passed over: zq = 7 is not possible: zq",
     "the rules stay as they were: zq",
+    "the rules file is not read again by itself: zq",
     "no word from the fleet within zq; calls go on with what this process knows",
     "7 alerts for zq were dropped so far: more than 7 wait for it",
     "the alert zq was not delivered by zq, zq: zq",

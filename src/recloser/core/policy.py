@@ -14,7 +14,7 @@ from recloser.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-__all__ = ["FIELDS", "Mode", "OnBackendLoss", "Policy", "Thresholds", "check_name", "near"]
+__all__ = ["FIELDS", "Mode", "OnBackendLoss", "Policy", "Thresholds", "check_name", "named", "near"]
 
 _Member = TypeVar("_Member", bound=StrEnum)
 _P = ParamSpec("_P")
@@ -37,7 +37,7 @@ class Mode(StrEnum):
     @classmethod
     def parse(cls, key: str, value: object) -> Mode:
         """The mode that ``value`` names; raises ConfigurationError for any other."""
-        return _named(cls, key, value)
+        return named(cls, key, value)
 
     @classmethod
     def weaker(cls, one: Mode, other: Mode) -> Mode:
@@ -57,7 +57,7 @@ class OnBackendLoss(StrEnum):
     @classmethod
     def parse(cls, key: str, value: object) -> OnBackendLoss:
         """What ``value`` names; raises ConfigurationError for anything else."""
-        return _named(cls, key, value)
+        return named(cls, key, value)
 
 
 class Thresholds(TypedDict, total=False):
@@ -233,7 +233,8 @@ def check_name(key: str, name: object) -> str:
     return name
 
 
-def _named(members: type[_Member], key: str, value: object) -> _Member:
+def named(members: type[_Member], key: str, value: object) -> _Member:
+    """The member that ``value`` names; raises ConfigurationError for any other value."""
     try:
         return members(value)  # type: ignore[arg-type]  # any object is looked up, most are refused
     except ValueError:
