@@ -12,8 +12,8 @@ from recloser import PausedError, State, await_until_allowed, circuit, fallback,
 from tests.servers.waiting import until
 from tests.test_waiting import PATIENCE, advance, asleep, waiters
 
-speech = fallback("eleven", "cartesia")
-phone = circuit("twilio", failures=3, probes=1)
+speech = fallback("dispatched-eleven", "dispatched-cartesia")
+phone = circuit("dispatched-phone", failures=3, probes=1)
 
 
 class Provider:
@@ -111,26 +111,26 @@ def test_a_worker_takes_nothing_during_an_outage_and_everything_after_it(reclose
     assert sorted(leads.done) == sorted(f"lead {number}" for number in range(50))
     assert (len(leads.taken), leads.back, provider.calls) == (53, [], 53)
     assert phone.state is State.CLOSED
-    assert waiters(recloser, "twilio") == 0
+    assert waiters(recloser, "dispatched-phone") == 0
 
 
 def test_many_workers_test_with_one_lead_and_ramp_up(recloser, provider):
     """While the provider is tested one lead is in flight; what has come back is not overrun by all workers at once."""
     leads = Leads(500)
-    recloser.trip("twilio")
+    recloser.trip("dispatched-phone")
     over = threading.Event()
     threads = [worker(recloser, leads, provider, over, timeout=None) for _ in range(20)]
-    until(lambda: waiters(recloser, "twilio") == 20, "all of them wait")
+    until(lambda: waiters(recloser, "dispatched-phone") == 20, "all of them wait")
     recloser.clock.advance("895s")
     assert leads.taken == []
     recloser.clock.advance("5s")
     until(lambda: len(leads.taken) == 2, "the test, and the first of the ramp")
-    until(lambda: len(recloser.engine.replica("twilio").ramp._line) == 20, "all others stand in line")
+    until(lambda: len(recloser.engine.replica("dispatched-phone").ramp._line) == 20, "all others stand in line")
     assert len(leads.done) == 2
     for begun in (2, 4, 8, 16, 32, 64):
         recloser.clock.advance("3s")
         until(lambda begun=begun: len(leads.taken) == begun + 1, f"{begun} have begun, besides the test")
-        until(lambda: len(recloser.engine.replica("twilio").ramp._line) == 20, "all others stand in line")
+        until(lambda: len(recloser.engine.replica("dispatched-phone").ramp._line) == 20, "all others stand in line")
     over.set()
     recloser.clock.advance("30s")
     for thread in threads:
@@ -162,14 +162,14 @@ def test_a_lead_that_finds_its_provider_paused_is_put_back(recloser, provider):
 
     def broken_meanwhile(now: float) -> str | None:
         if not leads.taken:
-            recloser.trip("twilio")
+            recloser.trip("dispatched-phone")
         return take(now)
 
     leads.take = broken_meanwhile
     thread = worker(recloser, leads, provider, ramp=None)
     asleep(recloser.clock)
     assert (leads.back, list(leads.waiting), provider.calls) == ([900], ["lead 0"], 0)
-    recloser.heal("twilio")
+    recloser.heal("dispatched-phone")
     thread.join(PATIENCE)
     assert leads.done == ["lead 0"]
 
@@ -201,7 +201,7 @@ async def test_tasks_do_the_same(recloser, provider):
                 else:
                     leads.done.append(lead)
 
-    recloser.trip("twilio")
+    recloser.trip("dispatched-phone")
     provider.down = True
     async with anyio.create_task_group() as tasks:
         for _ in range(50):
@@ -224,4 +224,4 @@ async def test_tasks_do_the_same(recloser, provider):
         tasks.cancel_scope.cancel()
         hung_up.set()
     assert (len(leads.done), leads.failed, leads.back) == (65, 1, [])
-    assert waiters(recloser, "twilio") == 0
+    assert waiters(recloser, "dispatched-phone") == 0
