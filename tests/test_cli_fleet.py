@@ -83,7 +83,9 @@ def test_a_pause_and_a_resume_are_in_the_events_with_their_actor(fleet, run, mon
         "elevenlabs is paused by operator\n",
         "",
     )
-    assert run("resume", "elevenlabs", "--by", "ana")[0] == 0
+    assert run("resume", "elevenlabs", "--by", "ana") == (0, "elevenlabs is resumed by ana\n", "")
+    said = "elevenlabs was closed already; its window is empty\n"
+    assert run("resume", "elevenlabs", "--by", "ana") == (0, said, "")
     code, out, _ = run("events", "elevenlabs")
     assert code == 0
     assert "paused: billing (by operator)" in out
@@ -164,6 +166,20 @@ def test_a_backend_that_does_not_answer_is_named_without_its_password(run, words
     assert err.count("\n") == 1
     assert "127.0.0.1:1" in err
     assert "s3cr3t" not in err
+
+
+def test_a_backend_that_hangs_is_named_too(run, start_redis):
+    """Nothing waits for longer than the connection does."""
+    server = start_redis()
+    server.stop()
+    try:
+        code, out, err = run("status", "--backend", server.url)
+    finally:
+        server.cont()
+    assert (code, out) == (3, "")
+    assert err.count("\n") == 1
+    assert f"127.0.0.1:{server.port}" in err
+    assert run("status", "--backend", server.url)[0] == 0
 
 
 def test_check_is_for_monitors(fleet, run, tmp_path, monkeypatch):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from recloser.cli.fleet import actor, actor_options, confirmed, opened
+from recloser.cli.fleet import actor, actor_options, answered, confirmed, opened
 from recloser.cli.parsing import OK, USAGE, added, duration
 
 if TYPE_CHECKING:
@@ -54,10 +54,12 @@ def _resume(chosen: argparse.Namespace) -> int:
 
 def _operate(chosen: argparse.Namespace, what: str) -> int:
     from recloser.cli.words import write  # noqa: PLC0415 - help is quick without it
+    from recloser.core.state import State  # noqa: PLC0415
 
     by = actor(chosen)
     with opened(chosen) as fleet:
         names = fleet.engine.known(chosen.name)
+        before = answered(fleet)
         if not confirmed(chosen, names, what):
             return USAGE
         for name in names:
@@ -65,5 +67,6 @@ def _operate(chosen: argparse.Namespace, what: str) -> int:
                 fleet.pause(name, reason=chosen.reason, by=by, for_=chosen.length)
             else:
                 fleet.resume(name, by=by)
-            write([f"{name} is {what}d by {by}"])
+            closed = what == "resume" and before[name].state is State.CLOSED
+            write([f"{name} was closed already; its window is empty" if closed else f"{name} is {what}d by {by}"])
     return OK
