@@ -56,7 +56,7 @@ class Notices:
         self._in_use = in_use
         self._changed = changed
         self._text = ""
-        # Held for a moment, never while others are told: of two texts, the newer stays.
+        # Held for a moment, never while others are told: of two texts, the newer stays; of new circuits, all.
         self._lock = Section()
         self.live = NO_LIVE
         self.stale = False
@@ -90,9 +90,9 @@ class Notices:
 
     def uses(self, circuit: str) -> None:
         """Something was written in code about a circuit, or it is used for the first time."""
-        new = self._new
-        if new is not None:
-            new.add(circuit)
+        with self._lock:
+            if self._new is not None:
+                self._new.add(circuit)
 
     def uses_all(self) -> None:
         """What is written about any of them may be something else now."""
@@ -109,7 +109,8 @@ class Notices:
         if self.stale:
             self.refresh()
         if self._new is None or self._new:
-            new, self._new = self._new, set()
+            with self._lock:
+                new, self._new = self._new, set()
             try:
                 self._write(self._board, None if new is None else sorted(new))
             except BackendError:
