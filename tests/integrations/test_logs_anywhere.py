@@ -11,8 +11,6 @@ import queue
 import subprocess
 import sys
 import threading
-import time
-import warnings
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -26,6 +24,7 @@ from recloser import PausedError, Recloser, State
 from recloser.integrations.logs import IDS, PatternHandler
 from recloser.locks import Section
 from recloser.testing import Sandbox
+from tests.fleet.members import ROOT
 from tests.integrations.lines import LINE, PATTERNS, RateLimitError, attached, failures
 from tests.servers.redis_server import RedisServer
 from tests.servers.waiting import until
@@ -235,26 +234,38 @@ def test_of_a_record_from_another_process_the_traceback_is_read(box):
     assert failures(box) == 1
 
 
+FORKED = """
+import logging, os, threading, warnings
+from recloser.testing import Sandbox
+from tests.integrations.lines import LINE, attached, failures
+
+warnings.simplefilter("ignore")  # forking beside threads is what this is about
+box, log = Sandbox(), logging.getLogger("application")
+log.propagate = False
+attached(log, box)
+log.error(LINE)
+end = threading.Event()
+storm = threading.Thread(target=lambda: [log.error("no transcript") for _ in iter(end.is_set, True)], daemon=True)
+storm.start()
+for _ in range(20):
+    pid = os.fork()
+    if not pid:
+        log.error(LINE)
+        os._exit(failures(box))
+    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+end.set()
+storm.join()
+"""
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks on this platform")
-def test_a_forked_child_counts_by_itself(box, log):
+def test_a_forked_child_counts_by_itself():
     """Whatever other threads were doing with the handler when it was forked."""
-    attached(log, box)
-    log.error(LINE)
-    end = threading.Event()
-    storm = threading.Thread(target=lambda: [log.error("no transcript") for _ in iter(end.is_set, True)], daemon=True)
-    storm.start()
-    try:
-        for _ in range(20):
-            with warnings.catch_warnings(action="ignore"):  # forking beside threads is what this is about
-                pid = os.fork()
-            if not pid:
-                log.error(LINE)
-                os._exit(failures(box))
-            _, status = os.waitpid(pid, 0)
-            assert os.waitstatus_to_exitcode(status) == 2
-    finally:
-        end.set()
-        storm.join()
+    # Not measured: coverage has a lock of its own that a child may inherit locked, and would wait for.
+    unmeasured = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
+    command = [sys.executable, "-c", FORKED]
+    done = subprocess.run(command, capture_output=True, text=True, env=unmeasured, cwd=ROOT, check=False, timeout=60)
+    assert (done.stdout.split(), done.stderr) == (["2"] * 20, "")
 
 
 AT_EXIT = """
@@ -279,12 +290,11 @@ log.error("HTTP 502")
 @pytest.mark.parametrize("backend", ["'memory://'", "'redis://127.0.0.1:9/0'"])
 def test_at_the_end_of_the_interpreter_nothing_is_said(backend):
     """Errors that are logged by exit functions and destructors bring no traceback, and hold nothing up."""
-    began = time.monotonic()
-    ended = subprocess.run([sys.executable, "-c", AT_EXIT % backend], capture_output=True, text=True, check=False)
+    command = [sys.executable, "-c", AT_EXIT % backend]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert ended.returncode == 0
     lines = [line for line in ended.stderr.splitlines() if "calls go on with what this process knows" not in line]
     assert lines == []
-    assert time.monotonic() - began < 60
 
 
 @pytest.mark.realtime
