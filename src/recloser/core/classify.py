@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from recloser.core import vocabulary
 from recloser.core.evidence import (
@@ -41,13 +41,11 @@ from recloser.core.evidence import (
     words_in,
 )
 from recloser.core.outcome import Kind, Outcome, Verdict
+from recloser.core.prose import close_code_in, known, mentions, plain_kind, prose_kind, refined, status_in
 from recloser.core.retry_after import retry_after
 from recloser.errors import PausedError, ProvidersExhaustedError
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-__all__ = ["classify"]
+__all__ = ["classify", "classify_text"]
 
 IGNORED_KINDS: Final = frozenset({Kind.BAD_REQUEST, Kind.BUG, Kind.CANCELLED})
 
@@ -58,13 +56,6 @@ _OFTEN_INEXACT: Final = frozenset({400, 401, 403, 429})
 
 _MAY_ASK: Final = frozenset({Kind.RATE_LIMIT, Kind.QUOTA, Kind.SERVER, Kind.UNKNOWN})
 """Kinds that may come with a Retry-After even without an HTTP status (gRPC)."""
-
-# What a kind may turn into when the words of the answer are more exact, in this order.
-_MORE_EXACT: Final[Mapping[Kind, tuple[Kind, ...]]] = {
-    Kind.BAD_REQUEST: (Kind.QUOTA, Kind.RATE_LIMIT, Kind.AUTH),
-    Kind.AUTH: (Kind.QUOTA, Kind.RATE_LIMIT),
-    Kind.RATE_LIMIT: (Kind.QUOTA,),
-}
 
 
 def classify(error: BaseException, *, now: float) -> Outcome:
@@ -132,7 +123,7 @@ def _of_one(error: BaseException, now: float) -> Outcome:
         # SDKs wrap whatever happened on the way as a connection error: what it was is more exact.
         if named and (found.kind is Kind.TIMEOUT or found is Outcome.IGNORED):
             return found
-    return own or _outcome(_kind_of_prose(told(error)[1]) or Kind.UNKNOWN, wait=retry_after(error, now))
+    return own or _outcome(prose_kind(told(error)[1]) or Kind.UNKNOWN, wait=retry_after(error, now))
 
 
 def _exhausted(error: ProvidersExhaustedError, now: float) -> Outcome:
@@ -229,8 +220,8 @@ def _by_close_code(code: int | None, reason: str) -> Kind | None:
     if code is None or not (1000 <= code <= 1015 or 4000 <= code <= 4999):
         return None
     if reason:
-        known = _known(words_in(reason))
-        exact = known[0] if known else _kind_of_prose(spelled([reason]))
+        kinds = known(words_in(reason))
+        exact = kinds[0] if kinds else prose_kind(spelled([reason]))
         if exact is not None:
             return exact
     if 4400 <= code <= 4599:
@@ -243,9 +234,9 @@ def _by_close_code(code: int | None, reason: str) -> Kind | None:
 
 def _by_grpc(error: BaseException) -> Kind | None:
     kind = vocabulary.GRPC.get(grpc_status(error) or "")
-    if kind is Kind.SERVER and _mentions(told(error)[1], vocabulary.CONNECT_PHRASES):
+    if kind is Kind.SERVER and mentions(told(error)[1], vocabulary.CONNECT_PHRASES):
         return Kind.CONNECTION  # UNAVAILABLE is said by a server and by a channel that reaches none
-    return kind and _refined(kind, error)
+    return kind and refined(kind, *told(error))
 
 
 def _by_aws(error: BaseException) -> Kind | None:
@@ -261,7 +252,7 @@ def _by_http(error: BaseException, status: int | None) -> Kind | None:
     if kind is None:
         kind = _by_status(status)
         if status in _OFTEN_INEXACT:
-            kind = _refined(kind, error)
+            kind = refined(kind, *told(error))
     return kind
 
 
@@ -288,9 +279,9 @@ def _by_wrapped_close_code(error: BaseException) -> Kind | None:
 
 def _by_words(error: BaseException) -> Kind | None:
     """An error inside an answer with HTTP 200: server-sent events, Slack."""
-    known = _known(words(error))
-    if known:
-        return Kind.QUOTA if Kind.QUOTA in known else known[0]
+    kinds = known(words(error))
+    if kinds:
+        return Kind.QUOTA if Kind.QUOTA in kinds else kinds[0]
     data = read(read(error, "response"), "data")
     word = as_text(read_key(data, "error"))
     # Slack has hundreds of words; those that are not about the request are in the table.
@@ -319,39 +310,20 @@ def _by_success(error: BaseException) -> Kind | None:
 # Text ---------------------------------------------------------------------------------------------------------------
 
 
-def _refined(kind: Kind, error: BaseException) -> Kind:
-    """``kind``, or what the answer's words say it really is."""
-    if kind not in _MORE_EXACT:
-        return kind
-    said, text = told(error)
-    known = _known(said)
-    if Kind.QUOTA in known or _is_quota(text, quoting=kind is Kind.BAD_REQUEST):
-        return Kind.RATE_LIMIT if _passes_soon(text) else Kind.QUOTA
-    if kind is Kind.BAD_REQUEST and _mentions(text, vocabulary.KEY_PHRASES):
-        return Kind.AUTH
-    return next((exact for exact in _MORE_EXACT[kind] if exact in known), kind)
+def classify_text(text: str) -> Outcome:
+    """The same for an error that is only told of, as by a frame or a log line without an exception.
 
-
-def _known(said: Iterable[str]) -> list[Kind]:
-    return [vocabulary.WORDS[word] for word in said if word in vocabulary.WORDS]
-
-
-def _mentions(text: str, parts: Iterable[str]) -> bool:
-    return any(part in text for part in parts)
-
-
-def _is_quota(text: str, *, quoting: bool) -> bool:
-    return _mentions(text, vocabulary.QUOTA_PHRASES) or (not quoting and _mentions(text, vocabulary.QUOTA_PROSE))
-
-
-def _passes_soon(text: str) -> bool:
-    return _mentions(text, vocabulary.PER_MINUTE) and not _mentions(text, vocabulary.PER_DAY)
-
-
-def _kind_of_prose(text: str) -> Kind | None:
-    """The last resort, and only ever the kind of a failure."""
-    if _is_quota(text, quoting=False):
-        return Kind.RATE_LIMIT if _passes_soon(text) else Kind.QUOTA
-    if _mentions(text, vocabulary.RATE_PHRASES):
-        return Kind.RATE_LIMIT
-    return Kind.AUTH if _mentions(text, (*vocabulary.KEY_PHRASES, *vocabulary.AUTH_PHRASES)) else None
+    >>> print(classify_text("HTTP 503"), classify_text("status 400: no such voice"), classify_text("oops"), sep=", ")
+    failure (server, 503), ignored (bad_request, 400), failure (unknown)
+    """
+    said, plain = words_in(text), spelled([text])
+    status = status_in(text)
+    if status is not None:
+        return _outcome(refined(_by_status(status), said, plain), status)
+    closed = _by_close_code(close_code_in(text), text)
+    if closed is not None:
+        return _outcome(closed)
+    kinds = known(said)
+    if kinds:
+        return _outcome(Kind.QUOTA if Kind.QUOTA in kinds else kinds[0])
+    return _outcome(plain_kind(plain) or Kind.UNKNOWN)

@@ -21,6 +21,7 @@ __all__ = [
     "CONNECT_PHRASES",
     "GRPC",
     "KEY_PHRASES",
+    "LOST_PHRASES",
     "NETWORK_ERRNOS",
     "OWN_CLOSE_CODES",
     "PER_DAY",
@@ -29,6 +30,7 @@ __all__ = [
     "QUOTA_PROSE",
     "RATE_PHRASES",
     "STATUSES",
+    "TIMEOUT_PHRASES",
     "TWILIO",
     "WORDS",
 ]
@@ -293,6 +295,28 @@ AUTH_PHRASES: Final = _whole(
 CONNECT_PHRASES: Final = _whole(
     "failed to connect", "connection refused", "connection reset", "socket closed", "dns resolution"
 )
+
+# Said of what came to an end by itself, where there is no exception whose class would tell.
+LOST_PHRASES: Final = _whole(
+    "cannot connect",
+    "could not connect",
+    "unable to connect",
+    "connect call failed",
+    "connection error",
+    "connection failed",
+    "connection lost",
+    "connection closed",
+    "connection aborted",
+    "all connection attempts failed",
+    "server disconnected",
+    "no close frame received",
+    "name or service not known",
+    "name resolution",
+    "broken pipe",
+    "not connected",
+)
+
+TIMEOUT_PHRASES: Final = _whole("timeout", "timed out", "deadline exceeded", "took too long")
 
 RATE_PHRASES: Final = _whole("rate limit", "rate limited", "too many requests", "rate exceeded", "throttled")
 
