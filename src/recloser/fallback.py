@@ -11,11 +11,11 @@ from recloser.circuit import Circuit
 from recloser.core.machine import State
 from recloser.errors import ConfigurationError, PausedError
 from recloser.gate import Gate
-from recloser.providers import Provider, Tries, soonest
+from recloser.providers import Opening, Provider, Tries, soonest
 from recloser.wrapping import Chain, chained, gate_of, kind_of, passage, stand_in
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
     from recloser.backends import Seat
     from recloser.core.sheet import Value
@@ -154,6 +154,40 @@ class Fallback(Generic[T]):
         gate, _ = self._admit(self.gates)
         chosen: T = next(provider.value for provider in self._providers if provider.gate is gate)
         return chosen
+
+    def build(self: Fallback[Callable[P, R]], *args: P.args, **kwargs: P.kwargs) -> R:
+        """What the factory of the provider to use now makes, for a pipeline that is built once per call.
+
+        The providers are factories by keyword, ``fallback(elevenlabs=make_elevenlabs, cartesia=make_cartesia)``. One
+        that raises has failed, which counts for its circuit, and the next is asked. That one returns counts nothing:
+        its provider has not been called yet, and a circuit that is being tested does not close by it.
+
+        Raises:
+            PausedError: when no provider is available.
+            ProvidersExhaustedError: when every factory that was asked failed.
+            ConfigurationError: when a provider is no factory.
+
+        >>> from recloser import fallback
+        >>> speech = fallback(azure=lambda voice: f"azure, {voice}")
+        >>> speech.build("amy")
+        'azure, amy'
+        """
+        opening = Opening(self._present)
+        while True:
+            factory = opening.next()
+            with opening:
+                made: R = factory(*args, **kwargs)
+                return made
+
+    async def abuild(self: Fallback[Callable[P, R | Awaitable[R]]], *args: P.args, **kwargs: P.kwargs) -> R:
+        """The same for factories that may have to be awaited, to connect, say."""
+        opening = Opening(self._present)
+        while True:
+            factory = opening.next()
+            with opening:
+                made = factory(*args, **kwargs)
+                result: R = await made if inspect.isawaitable(made) else made
+                return result
 
     def admit(self) -> tuple[Gate, Seat | None]:
         """Leave to begin work that needs any one of the providers, and the trial that this took, if any.

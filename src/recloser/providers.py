@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from recloser.covers import Cover, cover
-from recloser.errors import PausedError, ProvidersExhaustedError, RefusedResultError
+from recloser.errors import ConfigurationError, PausedError, ProvidersExhaustedError, RefusedResultError
 from recloser.gate import Watch, watch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from contextvars import Token
 
     from recloser.gate import Gate
 
-__all__ = ["Provider", "Tries", "soonest"]
+__all__ = ["Opening", "Provider", "Tries", "soonest"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class Tries:
             if refused is None:
                 return provider
             self.errors[provider.name] = refused
-        raise self._exhausted()
+        raise exhausted(self.errors)
 
     def __enter__(self) -> Self:
         self._watch = Watch()
@@ -105,13 +105,66 @@ class Tries:
             return True
         return False
 
-    def _exhausted(self) -> PausedError | ProvidersExhaustedError:
-        tried = [error for error in self.errors.values() if not isinstance(error, PausedError)]
-        if tried:
-            exhausted = ProvidersExhaustedError(self.errors)
-            exhausted.__cause__ = tried[-1]
-            return exhausted
-        return soonest([error for error in self.errors.values() if isinstance(error, PausedError)])
+
+class Opening:
+    """The factories of one pipeline's provider, asked in turn. As a context manager around each, it passes failures on.
+
+    What a factory makes has not been called yet: that it was made is no success of the provider, only that it could
+    not be made is a failure.
+    """
+
+    _provider: Provider
+    _errors: dict[str, BaseException]
+
+    def __init__(self, providers: Iterable[Provider]) -> None:
+        self._left = iter(providers)
+        self._errors = {}
+
+    def next(self) -> Callable[..., Any]:
+        """The factory to ask now.
+
+        Raises:
+            PausedError: when there is none left and none was asked.
+            ProvidersExhaustedError: when there is none left.
+            ConfigurationError: when the provider is no factory.
+        """
+        for provider in self._left:
+            self._provider, factory = provider, provider.value
+            if not callable(factory):
+                raise ConfigurationError("provider", factory, "a factory, to build with")
+            try:
+                if not provider.wrapped:
+                    provider.gate.admit()
+            except PausedError as error:
+                self._errors[provider.name] = error
+            else:
+                return cast("Callable[..., Any]", factory)
+        raise exhausted(self._errors)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> bool:
+        if not isinstance(error, Exception):
+            return False
+        gate = self._provider.gate
+        outcome = gate.rules.judge(error)
+        if outcome.is_failure and not self._provider.wrapped:
+            gate.bound.report(outcome, error)
+        if outcome.is_failure or (isinstance(error, PausedError) and error.circuit == gate.name):
+            self._errors[self._provider.name] = error
+            return True
+        return False
+
+
+def exhausted(errors: dict[str, BaseException]) -> PausedError | ProvidersExhaustedError:
+    """The error that says why none of the providers did it."""
+    tried = [error for error in errors.values() if not isinstance(error, PausedError)]
+    if tried:
+        error = ProvidersExhaustedError(errors)
+        error.__cause__ = tried[-1]
+        return error
+    return soonest([error for error in errors.values() if isinstance(error, PausedError)])
 
 
 def soonest(paused: list[PausedError]) -> PausedError:
