@@ -68,9 +68,10 @@ class Attribution:
 
     def check(self, known: Iterable[type]) -> None:
         """Says of each class that ``names`` has by its name, and that is not among those ``known``, that it is not."""
-        there = {name for cls in known for name in _names_of(cls)}
-        for name in self._names:
-            if isinstance(name, str) and name not in there:
+        said = [name for name in self._names if isinstance(name, str)]
+        there = {name for cls in known for name in _names_of(cls)} if said else set()
+        for name in said:
+            if name not in there:
                 near = difflib.get_close_matches(name, there, 1)
                 meant = f"; did you mean {near[0]!r}?" if near else ""
                 self.say(name, "names has %r, which is no class of %s%s", name, self._framework, meant)
