@@ -7,7 +7,6 @@ import contextlib
 import logging
 from functools import partial
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 from pipecat.frames.frames import EndFrame, ErrorFrame
 from pipecat.processors.frame_processor import FrameProcessor
@@ -33,7 +32,8 @@ __all__ = ["Attachment", "attach"]
 
 _log = logging.getLogger(__name__)
 
-_attached: WeakKeyDictionary[Any, dict[Recloser | None, Attachment]] = WeakKeyDictionary()
+_MARK = "_recloser_attachments"
+"""Where a worker keeps what is attached to it, by toolkits: there it goes when the worker does."""
 
 _REMEMBERED = 256
 """So many error frames are known again: a frame passes every processor on its way up."""
@@ -79,7 +79,7 @@ def attach(  # noqa: PLR0913 - what one may say, all by keyword
         getattr(worker, "pipeline", None), FrameProcessor
     ):
         raise ConfigurationError("worker", worker, "a PipelineWorker, or a PipelineTask")
-    present = _attached.setdefault(worker, {})
+    present: dict[Recloser | None, Attachment] = vars(worker).setdefault(_MARK, {})
     if recloser in present:
         if not again:
             _log.warning("%s is attached to already; what was said then stays", worker)
@@ -104,7 +104,6 @@ class Attachment:
         self, worker: Any, attribution: Attribution, call: Call, actions: Any, first_item: float | None
     ) -> None:
         self.call_id = call.id
-        self._worker = worker
         self._attribution = attribution
         self._call = call
         self._actions = actions
@@ -123,11 +122,11 @@ class Attachment:
         worker.add_event_handler("on_pipeline_error", self._surfaces)
 
     def __repr__(self) -> str:
-        return f"Attachment({self._worker}, call_id={self.call_id!r})"
+        return f"Attachment(call_id={self.call_id!r})"
 
     def _turns_of(self, processor: Any, **limits: Any) -> Turns:
         def fails(error: Exception) -> None:
-            task = asyncio.get_running_loop().create_task(_tell(processor, error))
+            task = asyncio.get_running_loop().create_task(self._tell(processor, error, self._last.get(processor)))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
@@ -169,6 +168,14 @@ class Attachment:
         self._last[owner] = circuit, outcome
         return circuit, outcome
 
+    async def _tell(self, processor: Any, error: Exception, known: object) -> None:
+        """Makes a silent failure a loud one, so that switchers and the application learn of it like of any other."""
+        if self._last.get(processor) is not known:
+            return  # meanwhile Pipecat has told of it itself
+        with contextlib.suppress(type(error)):
+            raise error  # releases before 1.0 look for the place that it comes from
+        await processor.push_error(str(error), exception=error)
+
     async def _surfaces(self, worker: Any, frame: Any) -> None:
         """An error has come through the whole pipeline, and nothing took over."""
         found = self._seen.get(frame.id)
@@ -186,13 +193,6 @@ def _length(first_item: float | str) -> float:
         return parse_duration(first_item)
     except ValueError:
         raise ConfigurationError("first_item", first_item, "seconds, a string such as '15s', or None") from None
-
-
-async def _tell(processor: Any, error: Exception) -> None:
-    """Makes a silent failure a loud one, so that switchers and the application learn of it like of any other."""
-    with contextlib.suppress(type(error)):
-        raise error  # releases before 1.0 look for the place that it comes from
-    await processor.push_error(str(error), exception=error)
 
 
 def _within(processor: Any) -> Iterator[Any]:
