@@ -20,6 +20,7 @@ MODULES = (
     "recloser.alerts",
     "recloser.integrations.logs",
     "recloser.integrations.starlette",
+    "recloser.integrations.telephony",
     "recloser.testing",
 )
 CALLING = {"__call__", "__enter__", "__aenter__"}

@@ -45,7 +45,7 @@ from recloser.core.prose import close_code_in, known, mentions, plain_kind, pros
 from recloser.core.retry_after import retry_after
 from recloser.errors import PausedError, ProvidersExhaustedError
 
-__all__ = ["classify", "classify_text", "outcome_of"]
+__all__ = ["classify", "classify_text", "kind_of_status", "outcome_of"]
 
 IGNORED_KINDS: Final = frozenset({Kind.BAD_REQUEST, Kind.BUG, Kind.CANCELLED})
 
@@ -228,7 +228,8 @@ def _by_close_code(code: int | None, reason: str) -> Kind | None:
         if exact is not None:
             return exact
     if 4400 <= code <= 4599:
-        return _by_status(code - 4000)  # private codes: each provider has its own, but 4401 for 401 is a common habit
+        # Private codes: each provider has its own, but 4401 for 401 is a common habit.
+        return kind_of_status(code - 4000)
     return vocabulary.CLOSE_CODES.get(code, Kind.UNKNOWN)
 
 
@@ -253,7 +254,7 @@ def _by_http(error: BaseException, status: int | None) -> Kind | None:
         return None
     kind = _by_twilio(error) if status < 500 else None
     if kind is None:
-        kind = _by_status(status)
+        kind = kind_of_status(status)
         if status in _OFTEN_INEXACT:
             kind = refined(kind, *told(error))
     return kind
@@ -267,7 +268,7 @@ def _by_twilio(error: BaseException) -> Kind | None:
     return vocabulary.TWILIO.get(code, Kind.BAD_REQUEST if 21000 <= code <= 21999 else None)
 
 
-def _by_status(status: int) -> Kind:
+def kind_of_status(status: int) -> Kind:
     """RFC 9110: 4xx is the caller's mistake (405, 406, 410, 415, 431, 451 too), 5xx the server's; and exceptions."""
     return vocabulary.STATUSES.get(status, Kind.BAD_REQUEST if status < 500 else Kind.SERVER)
 
@@ -322,7 +323,7 @@ def classify_text(text: str) -> Outcome:
     said, plain = words_in(text), spelled([text])
     status = status_in(text)
     if status is not None:
-        return outcome_of(refined(_by_status(status), said, plain), status)
+        return outcome_of(refined(kind_of_status(status), said, plain), status)
     closed = _by_close_code(close_code_in(text), text)
     if closed is not None:
         return outcome_of(closed)
