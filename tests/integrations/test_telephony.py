@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
@@ -112,7 +113,7 @@ def test_a_code_about_one_call_outranks_sip(box, code):
     assert counts(box) == (0, 0, 1)
 
 
-@pytest.mark.parametrize("code", ["99999", 31005, "x" * 20, "1" * 400, "-1", -1])
+@pytest.mark.parametrize("code", ["99999", 31005, "x" * 20, "9" * 5000, "-1", -1, "\N{SUPERSCRIPT TWO}"])
 def test_a_code_that_is_not_known_leaves_it_to_sip(box, code):
     """It may be anybody's, and comes over the wire."""
     record_call_status("calls", "failed", error_code=code, recloser=box)
@@ -209,6 +210,13 @@ def test_a_mistake_of_the_application_is_named(arguments, message):
     assert message in str(caught.value)
 
 
+def test_a_second_fleet_is_told_by_itself(recloser):
+    """The default toolkit hears nothing of it."""
+    fleet = Recloser()
+    record_call_status("calls", "failed", sip_code=503, recloser=fleet)
+    assert (fleet.circuit("calls").snapshot().failures, counts(recloser)) == (1, (0, 0, 0))
+
+
 def test_a_circuit_has_a_toolkit_of_its_own():
     """Two could contradict each other."""
     fleet = Recloser()
@@ -257,6 +265,18 @@ def test_the_validation_error_of_somebody_else_is_not_plivos():
     """pydantic has one, too."""
     other = type("ValidationError", (Exception,), {})
     assert classify_plivo(other("1 validation error")) is None
+
+
+def test_a_status_in_the_place_of_twilios_code_is_left_to_the_general_rule():
+    """The SDK puts it there when the answer was no JSON; that rule reads more than the status."""
+    assert classify_twilio(TwilioError(403)) is None
+
+
+@pytest.mark.parametrize(("padding", "counted"), [(0, False), (200_000, True)])
+def test_a_body_is_read_within_a_bound(padding, counted):
+    """What a broken server sends may be endless."""
+    content = b'{"code": 21215' + b" " * padding + b"}"
+    assert refused(SimpleNamespace(status_code=403, _content=content)) is counted
 
 
 @pytest.mark.parametrize("result", [None, {"Call": {}}, object(), "text", 503])

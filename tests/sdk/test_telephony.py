@@ -247,7 +247,18 @@ def test_plivos_errors_count_by_their_class_and_a_403_by_its_words(status, words
         dial_plivo()
     kind = PLIVO[status, words]
     assert counts() == ((0, 0, 1) if kind is None else (1, 1, 0))
-    assert classify_plivo(caught.value).kind is (kind or Kind.BAD_REQUEST)
+    outcome = classify_plivo(caught.value)
+    assert (outcome.kind, outcome.status) == (kind or Kind.BAD_REQUEST, 422 if status in {405, 409} else status)
+
+
+def test_what_plivo_forbids_besides_calls_and_messages_counts(server):
+    """Its exception is another one than that of a call."""
+    with plivo.RestClient("MA" + "X" * 18, "token") as client:
+        server.answer(403, {"error": "account is not verified"})
+        answer = requests.get(server.url, timeout=10)
+        with pytest.raises(plivo.exceptions.ForbiddenError) as caught:
+            client.process_response("GET", answer)
+    assert str(classify_plivo(caught.value)) == "failure (auth, 403)"
 
 
 def test_a_number_that_plivos_client_refuses_by_itself_is_nobodys_failure(server, dial_plivo, counts):
@@ -279,6 +290,7 @@ EXOTEL = {
     (429, "Too many requests"): Kind.RATE_LIMIT,
     (500, "Internal error"): Kind.SERVER,
     (503, "Service Unavailable"): Kind.SERVER,
+    (503, "No carrier for this destination"): Kind.SERVER,
 }
 
 
