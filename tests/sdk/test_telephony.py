@@ -65,23 +65,11 @@ def twilio_body(code: int, status: int, message: str = "message") -> dict[str, o
     return {"code": code, "message": message, "more_info": more, "status": status}
 
 
+# About one number, as the module says of each; with the HTTP status that it comes with, or might.
 NUMBERS = {
-    21211: 400,  # not a number
-    21214: 400,  # cannot be reached
-    21215: 403,  # geo permissions
-    21216: 403,  # blocked by Twilio
-    21217: 400,  # cannot be reached
-    21219: 400,  # a trial account, not verified
-    21401: 400,  # not a mobile
-    21408: 403,  # geo permissions of messages
-    21601: 400,  # no SMS
-    21610: 403,  # unsubscribed
-    21612: 400,  # cannot be reached from this number
-    21614: 429,  # not a mobile; whatever the status is
-    13223: 400,  # not a number
-    13224: 403,  # not supported, or invalid
-    13227: 403,  # geo permissions
-    32205: 403,  # geo permissions
+    **dict.fromkeys((21211, 21214, 21217, 21219, 21401, 21601, 21612, 13223), 400),
+    **dict.fromkeys((21215, 21216, 21408, 21610, 13224, 13227, 32205), 403),
+    21614: 429,
 }
 
 TROUBLE = {
