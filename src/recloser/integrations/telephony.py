@@ -32,9 +32,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from recloser.circuit import Circuit
 from recloser.core import vocabulary
-from recloser.core.classify import IGNORED_KINDS, kind_of_status
+from recloser.core.classify import kind_of_status, outcome_of
 from recloser.core.evidence import as_dict, as_int, as_text, cautious, http_status, is_a, links, read, read_key, told
 from recloser.core.outcome import Kind, Outcome, Verdict
+from recloser.core.prose import mentions
 from recloser.default import DEFAULT
 from recloser.errors import ConfigurationError, PausedError, ProvidersExhaustedError
 from recloser.rules import classify
@@ -166,7 +167,7 @@ def _judged(error: BaseException, rule: Callable[[BaseException], Kind | None]) 
         kind = rule(each)
         if kind is not None:
             found = classify(each)
-            return _outcome(kind, found.status or _plivo_status(each), found.retry_after)
+            return outcome_of(kind, found.status or _plivo_status(each), found.retry_after)
     return None
 
 
@@ -176,10 +177,6 @@ def _reasons(error: BaseException) -> Iterator[BaseException]:
         return
     yield error
     yield from (link for link, named in links(error) if named)
-
-
-def _outcome(kind: Kind, status: int | None = None, wait: float | None = None) -> Outcome:
-    return Outcome(Verdict.IGNORED if kind in IGNORED_KINDS else Verdict.FAILURE, kind, status, wait)
 
 
 def _of_twilio(error: BaseException) -> Kind | None:
@@ -218,7 +215,7 @@ def _of_plivo(error: BaseException) -> Kind | None:
     status = _plivo_status(error)
     if status is None:
         return _of_number(error)
-    if status == 400 and _mentions(told(error)[1], vocabulary.QUOTA_PHRASES):
+    if status == 400 and mentions(told(error)[1], vocabulary.QUOTA_PHRASES):
         return Kind.QUOTA
     return _of_number(error, status) or kind_of_status(status)
 
@@ -230,11 +227,7 @@ _DESTINATION: Final = (" ndnc ", " dnd ", " ncpr ", " geo ", " country ", " dest
 def _of_number(error: BaseException, status: int | None = None) -> Kind | None:
     """A bad request, if the provider forbids to call this number and not to call."""
     forbidden = (status or http_status(error)) == 403
-    return Kind.BAD_REQUEST if forbidden and _mentions(told(error)[1], _DESTINATION) else None
-
-
-def _mentions(text: str, parts: tuple[str, ...]) -> bool:
-    return any(part in text for part in parts)
+    return Kind.BAD_REQUEST if forbidden and mentions(told(error)[1], _DESTINATION) else None
 
 
 def _body(error: BaseException) -> dict[Any, Any]:
@@ -329,13 +322,13 @@ def _number(key: str, value: object) -> int | None:
 def _of_status(name: str, status: str, sip: int | None, code: int | None) -> Outcome | None:
     kind = None if code is None else _by_code(code)
     if kind is not None and kind not in IGNORED_KINDS:
-        return _outcome(kind)
+        return outcome_of(kind)
     if status in _OVER:
         return Outcome.SUCCESS
     if status == _FAILED:
         # Twilio: "most likely because the phone number was non-existent". A code about the call outranks SIP's.
         own = _by_sip(sip) if kind is None and sip is not None else None
-        return _outcome(Kind.BAD_REQUEST) if own is None else _outcome(own, sip)
+        return outcome_of(Kind.BAD_REQUEST) if own is None else outcome_of(own, sip)
     if status not in _UNDERWAY:
         _tell_once(name, status[:40])
     return None
