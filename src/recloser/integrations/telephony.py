@@ -34,7 +34,7 @@ from recloser.circuit import Circuit
 from recloser.core import vocabulary
 from recloser.core.classify import kind_of_status, outcome_of
 from recloser.core.evidence import as_dict, as_int, as_text, cautious, http_status, is_a, links, read, read_key, told
-from recloser.core.outcome import Kind, Outcome, Verdict
+from recloser.core.outcome import Kind, Outcome
 from recloser.core.prose import mentions
 from recloser.default import DEFAULT
 from recloser.errors import ConfigurationError, PausedError, ProvidersExhaustedError
@@ -321,7 +321,7 @@ def _number(key: str, value: object) -> int | None:
 
 def _of_status(name: str, status: str, sip: int | None, code: int | None) -> Outcome | None:
     kind = None if code is None else _by_code(code)
-    if kind is not None and kind not in IGNORED_KINDS:
+    if kind is not None and outcome_of(kind).is_failure:
         return outcome_of(kind)
     if status in _OVER:
         return Outcome.SUCCESS
