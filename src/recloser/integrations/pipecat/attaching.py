@@ -17,7 +17,7 @@ from recloser.integrations.attribution import Attribution, Names
 from recloser.integrations.calls import Call
 from recloser.integrations.pipecat.acting import CallFailure, OnFailure, act, checked
 from recloser.integrations.pipecat.judging import error_of, judge
-from recloser.integrations.pipecat.listening import listen
+from recloser.integrations.pipecat.listening import listen, listen_for_drops
 from recloser.integrations.pipecat.naming import provider_of
 from recloser.integrations.pipecat.turns import Turns
 
@@ -119,6 +119,7 @@ class Attachment:
             turns = listen(processor, partial(self._turns_of, processor), first_item)
             if turns is not None:
                 self._turns[processor] = turns
+                listen_for_drops(processor, turns, partial(self._drops, processor))
         worker.add_event_handler("on_pipeline_error", self._surfaces)
 
     def __repr__(self) -> str:
@@ -133,6 +134,13 @@ class Attachment:
         return Turns(self._call, lambda: self._attribution.circuit(processor), fails, **limits)
 
     # -- errors --------------------------------------------------------------------------------------------------------
+
+    def _drops(self, processor: Any, error: Exception) -> None:
+        """A connection broke, and Pipecat is about to connect again: counted, and nobody else's business."""
+        circuit = self._attribution.circuit(processor)
+        if circuit is not None:
+            self._turns[processor].drop()
+            self._call.fail(circuit, circuit.rules.judge(error), error, {"processor": str(processor)})
 
     async def _tells(self, processor: Any, frame: Any) -> None:
         """A processor is about to push an error of its own."""

@@ -33,9 +33,12 @@ if TYPE_CHECKING:
 
     from recloser.integrations.pipecat.turns import Turns
 
-__all__ = ["listen"]
+__all__ = ["listen", "listen_for_drops"]
 
 _OVER: Final = (EndFrame, StopFrame, CancelFrame)
+
+_ERROR: Final = 2
+"""The place of the error in ``_maybe_try_reconnect(error_message, report_error, error)``."""
 
 _TOKENS: Final = (
     LLMTextFrame,
@@ -161,3 +164,24 @@ def _ending(service: Any, turns: Turns) -> Turns:
 
     service.add_event_handler("on_before_process_frame", ends)
     return turns
+
+
+def listen_for_drops(service: Any, turns: Turns, dropped: Callable[[BaseException], None]) -> None:
+    """Has ``service`` tell of a websocket that broke in the middle of a turn.
+
+    Pipecat connects again, and as long as that works it tells nobody; what was being said is lost all the same. A
+    connection that breaks between turns, or that was closed in order, is nobody's loss. Hearing has no turns: it is
+    listening all the time.
+    """
+    again = getattr(service, "_maybe_try_reconnect", None)
+    if again is None:
+        return
+
+    async def maybe_try_reconnect(*args: Any, **kwargs: Any) -> Any:
+        error = kwargs.get("error", args[_ERROR] if len(args) > _ERROR else None)
+        amid = turns.under_way or isinstance(service, STTService)
+        if isinstance(error, Exception) and amid and not getattr(service, "_disconnecting", False):
+            dropped(error)
+        return await again(*args, **kwargs)
+
+    service._maybe_try_reconnect = maybe_try_reconnect  # noqa: SLF001 - there is no event for it

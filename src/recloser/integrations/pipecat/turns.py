@@ -93,6 +93,11 @@ class Turns:
         """Whether the turn has begun, and neither ended nor had an item."""
         return turn in self._waiting
 
+    @property
+    def under_way(self) -> bool:
+        """Whether any turn has begun and is not over."""
+        return bool(self._waiting or self._answering)
+
     def drop(self) -> None:
         """Whatever is under way does not matter any more: it was interrupted, it failed, or the call is over."""
         self._waiting.clear()
