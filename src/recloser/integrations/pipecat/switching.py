@@ -40,7 +40,7 @@ class FleetFailover(ServiceSwitcherStrategyManual):
         self._failed: list[Any] = []
         first = self._next()
         if first is None:
-            _log.warning("no service of %s is available: it begins with the first", services)
+            _log.warning("all services of %s are paused: it begins with the first", services)
         else:
             self._active_service = first
 
