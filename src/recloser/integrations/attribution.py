@@ -82,8 +82,8 @@ class Attribution:
         cls = type(thing).__name__
         if self._new(cls):
             _log.warning(
-                "what %s of %s reports counts for no circuit: %s; names={%r: ...}, or [names] in the rules file, says for "
-                "which",
+                "what %s of %s reports counts for no circuit: %s; names={%r: ...}, or [names] in the rules file, says "
+                "for which",
                 cls,
                 self._framework,
                 error,
