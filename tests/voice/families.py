@@ -1,0 +1,12 @@
+"""All services of Pipecat that can be pointed to a provider on this machine, and those that cannot."""
+
+from __future__ import annotations
+
+from tests.voice.families_http import HTTP
+from tests.voice.families_llm import LLM
+
+__all__ = ["FAMILIES", "LEFT_OUT"]
+
+FAMILIES = (*LLM, *HTTP)
+
+LEFT_OUT: dict[str, str] = {}

@@ -1,0 +1,123 @@
+"""What a row says of a service: how it is built, what its provider answers, and where it keeps silent."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.util
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+
+from tests.faults import Healthy, refused_url
+from tests.voice.provider import Http, Snap, Talk
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from tests.faults import Behaviour
+    from tests.voice.calls import Kind
+
+__all__ = ["FAULTS", "PATIENCE", "Family", "Place"]
+
+PATIENCE = 0.4
+"""Seconds that clients of providers wait here, where they are an application's to set."""
+
+FAULTS = ("refused", "401", "429", "503", "hang", "drop")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the provider of a service is."""
+
+    url: str
+    session: aiohttp.ClientSession
+
+    @property
+    def ws(self) -> str:
+        """The place, for websockets."""
+        return self.url.replace("http", "ws", 1)
+
+    @property
+    def host(self) -> str:
+        """Host and port, nothing else."""
+        return self.url.partition("://")[2]
+
+
+@dataclass(frozen=True)
+class Family:
+    """A service class and its provider.
+
+    Attributes:
+        name: for people.
+        kind: of service.
+        path: module below ``pipecat.services`` and class.
+        build: of the class and a place makes a service.
+        wire: what its provider does in good health.
+        cut: how much of an answer there is before a connection drops: chunks of a body, half of them unless told, or
+            messages of a websocket, one unless told.
+        requires: modules that its SDK brings.
+        silent: faults after which no ErrorFrame ever comes.
+        patched: what has no argument and is patched, in words.
+    """
+
+    name: str
+    kind: Kind
+    path: str
+    build: Callable[[Any, Place], Any]
+    wire: Http | Talk | Healthy = field(default_factory=Healthy)
+    cut: int | None = None
+    requires: tuple[str, ...] = ()
+    silent: frozenset[str] = frozenset()
+    patched: str = ""
+
+    @property
+    def circuit(self) -> str:
+        """The vendor: the first package below ``pipecat.services``."""
+        return self.path.split(".")[0]
+
+    @property
+    def class_name(self) -> str:
+        """The name of the class."""
+        return self.path.partition(":")[2]
+
+    @property
+    def drop(self) -> Behaviour:
+        """What its provider does that falls in the middle of an answer."""
+        return self.wire.dropping(self.cut or 1) if isinstance(self.wire, Talk) else Snap(self.wire, self.cut)
+
+    def load(self) -> Any:
+        """The class."""
+        module, _, name = self.path.partition(":")
+        return getattr(importlib.import_module(f"pipecat.services.{module}"), name)
+
+    def missing(self) -> str | None:
+        """A module that is required and not there."""
+        for module in self.requires:
+            try:
+                found = importlib.util.find_spec(module)
+            except ModuleNotFoundError:
+                found = None
+            if found is None:
+                return module
+        return None
+
+    @contextlib.asynccontextmanager
+    async def service(self, url: str | None = None) -> AsyncIterator[Any]:
+        """A service of this family whose provider is there; without a place, where nothing listens."""
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=PATIENCE)) as session:
+            yield hasten(self.build(self.load(), Place(url or refused_url(), session)))
+
+
+def hasten(service: Any) -> Any:
+    """Shorten the waits that a framework has for the sake of people and networks."""
+    for name, seconds in {
+        "_stop_frame_timeout_s": 0.2,
+        "_stt_ttfb_timeout": 0.2,
+        "_reconnect_backoff_min_wait": 0.01,
+        "_reconnect_backoff_max_wait": 0.01,
+    }.items():
+        if hasattr(service, name):
+            setattr(service, name, seconds)
+    return service
