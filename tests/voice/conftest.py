@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -51,12 +50,10 @@ def _quiet() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A websocket that does not open is given up after 10 s; nobody waits for that here."""
-    from pipecat.services import websocket_service  # noqa: PLC0415 - as above
+    from tests.voice.family import impatience  # noqa: PLC0415 - as above
 
-    from tests.voice.family import PATIENCE  # noqa: PLC0415 - as above
-
-    connect = functools.partial(websocket_service.websocket_connect, open_timeout=PATIENCE)
-    monkeypatch.setattr(websocket_service, "websocket_connect", connect)
+    for defaults, name, value in impatience():
+        monkeypatch.setitem(defaults, name, value)
 
 
 @pytest.fixture

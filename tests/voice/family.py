@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 
 from tests.faults import Healthy, refused_url
-from tests.voice.provider import Http, Snap, Talk
+from tests.voice.provider import Both, Http, Snap, Talk
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from tests.faults import Behaviour
     from tests.voice.calls import Kind
 
-__all__ = ["FAULTS", "PATIENCE", "Family", "Place"]
+__all__ = ["FAULTS", "PATIENCE", "Family", "Place", "impatience"]
 
 PATIENCE = 0.4
 """Seconds that clients of providers wait here, where they are an application's to set."""
@@ -66,7 +66,7 @@ class Family:
     kind: Kind
     path: str
     build: Callable[[Any, Place], Any]
-    wire: Http | Talk | Healthy = field(default_factory=Healthy)
+    wire: Http | Talk | Both | Healthy = field(default_factory=Healthy)
     cut: int | None = None
     requires: tuple[str, ...] = ()
     silent: frozenset[str] = frozenset()
@@ -85,7 +85,9 @@ class Family:
     @property
     def drop(self) -> Behaviour:
         """What its provider does that falls in the middle of an answer."""
-        return self.wire.dropping(self.cut or 1) if isinstance(self.wire, Talk) else Snap(self.wire, self.cut)
+        if isinstance(self.wire, Talk | Both):
+            return self.wire.dropping(self.cut or 1)
+        return Snap(self.wire, self.cut)
 
     def load(self) -> Any:
         """The class."""
@@ -121,3 +123,26 @@ def hasten(service: Any) -> Any:
         if hasattr(service, name):
             setattr(service, name, seconds)
     return service
+
+
+def impatience() -> Iterator[tuple[dict[str, Any], str, object]]:
+    """Entries of dictionaries that make libraries give up sooner: defaults of arguments, names of modules."""
+    from websockets.asyncio.client import connect  # noqa: PLC0415 - it comes with Pipecat
+    from websockets.legacy.client import Connect  # noqa: PLC0415 - as above
+
+    yield connect.__init__.__kwdefaults__, "open_timeout", PATIENCE
+    yield Connect.__init__.__kwdefaults__, "open_timeout", PATIENCE
+    with contextlib.suppress(ImportError):
+        # Asks again after one to ten seconds where nothing listens.
+        yield vars(importlib.import_module("google.genai._api_client")), "random", _NoDelay
+    with contextlib.suppress(ImportError):
+        yield vars(importlib.import_module("pipecat.services.deepgram.stt")), "exponential_backoff_time", lambda _n: 0.01
+    with contextlib.suppress(ImportError):
+        backoff = lambda attempt, **_more: 0.01  # noqa: E731 - a function of one line
+        yield vars(importlib.import_module("pipecat.services.speechmatics.tts")), "exponential_backoff_time", backoff
+
+
+class _NoDelay:
+    @staticmethod
+    def randint(_low: int, _high: int) -> int:
+        return -1

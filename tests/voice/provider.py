@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from tests.faults import Exchange, Healthy, Request
 
-__all__ = ["BASE64", "PCM", "Http", "Message", "Snap", "Talk", "always", "lines", "pcm", "wav"]
+__all__ = ["BASE64", "PCM", "Both", "Http", "Message", "Snap", "Talk", "always", "lines", "pcm", "wav"]
 
 PCM = struct.pack("<8000h", *(((index * 37) % 2000) - 1000 for index in range(8000)))
 """Half a second at 16 kHz that is not silence."""
@@ -76,6 +76,22 @@ def wav() -> bytes:
 
 
 @dataclass(frozen=True)
+class Both:
+    """A provider that is asked by HTTP where to talk."""
+
+    first: Http
+    then: Talk
+
+    def dropping(self, after: int = 1) -> Both:
+        """The same, with a connection that does not last."""
+        return replace(self, then=self.then.dropping(after))
+
+    async def __call__(self, exchange: Exchange) -> None:
+        upgrade = exchange.request.headers.get("upgrade", "").lower() == "websocket"
+        await (self.then if upgrade else self.first)(exchange)
+
+
+@dataclass(frozen=True)
 class Snap:
     """Resets the connection in the middle of an answer, once what was said has arrived: a reset overtakes it."""
 
@@ -96,12 +112,12 @@ class Talk:
     """Accepts a websocket, greets and answers.
 
     Args:
-        answers: what to say to a message, a dict if it is a JSON object, bytes if it is binary.
+        answers: what to say to a message: a dict or a str that was JSON, else a str, or bytes. A number says goodbye.
         greeting: what to say at once.
         cut: the connection is reset after so many messages that were said as answers.
     """
 
-    answers: Callable[[Any], Iterable[Message | bytes]]
+    answers: Callable[[Any], Iterable[Message | bytes | int]]
     greeting: tuple[Message | bytes, ...] = ()
     protocol: str = ""
     cut: int | None = None
@@ -134,8 +150,10 @@ async def _shake_hands(exchange: Exchange, protocol: str) -> None:
     await exchange.send("\r\n".join([*lines, "", ""]).encode())
 
 
-async def _say(exchange: Exchange, message: Message | bytes) -> None:
-    if isinstance(message, bytes):
+async def _say(exchange: Exchange, message: Message | bytes | int) -> None:
+    if isinstance(message, int):
+        await exchange.send(ws.frame(ws.CLOSE, struct.pack("!H", message)))
+    elif isinstance(message, bytes):
         await exchange.send(ws.frame(ws.BINARY, message))
     else:
         await exchange.send(ws.frame(ws.TEXT, json.dumps(message).encode()))
