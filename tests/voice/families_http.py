@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import struct
 from typing import TYPE_CHECKING, Any
 
 from tests.faults_wire import Reply
@@ -117,6 +119,20 @@ def gemini_tts(cls: Any, at: Place) -> Any:
     return cls(api_key="k", use_genai=True, http_options=options)
 
 
+HUMES = {
+    "type": "audio",
+    "audio": BASE64,
+    "audio_format": "pcm",
+    "chunk_index": 0,
+    "generation_id": "g",
+    "is_last_chunk": False,
+    "request_id": "r",
+    "snippet_id": "s",
+    "text": "Hello there.",
+}
+
+FLOATS = base64.b64encode(struct.pack("<8000f", *([0.1] * 8000))).decode()
+
 _DATA = "data: "
 _TEXT = always(200, {"text": "hello there"})
 _PATCHED = "the attribute with its address"
@@ -148,7 +164,7 @@ HTTP: tuple[Family, ...] = (
         "tts",
         "hume.tts:HumeTTSService",
         hume,
-        lines(*[{"type": "audio", "audio": BASE64}] * 2),
+        lines(*[HUMES] * 2),
         requires=("hume",),
         patched=_CLIENT,
     ),
@@ -174,7 +190,7 @@ HTTP: tuple[Family, ...] = (
         mistral_tts,
         Http(
             lambda _request: Reply.events(
-                *[{"type": "speech.audio.delta", "audio_data": BASE64}] * 2,
+                *[{"type": "speech.audio.delta", "audio_data": FLOATS}] * 2,
                 {"type": "speech.audio.done", "usage": {"prompt_tokens": 1, "total_tokens": 1, "completion_tokens": 0}},
                 named=True,
             )

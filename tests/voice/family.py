@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FAULTS", "PATIENCE", "Family", "Place", "impatience"]
 
-PATIENCE = 0.4
+PATIENCE = 0.25
 """Seconds that clients of providers wait here, where they are an application's to set."""
 
 FAULTS = ("refused", "401", "429", "503", "hang", "drop")
@@ -88,6 +88,11 @@ class Family:
         if isinstance(self.wire, Talk | Both):
             return self.wire.dropping(self.cut or 1)
         return Snap(self.wire, self.cut)
+
+    @property
+    def recovers(self) -> bool:
+        """Whether a dropped connection is one that can be opened again, and often is before anybody is told."""
+        return isinstance(self.wire, Talk | Both)
 
     def load(self) -> Any:
         """The class."""
