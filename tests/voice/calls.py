@@ -97,7 +97,9 @@ def turn(kind: Kind) -> list[Frame]:
     if kind == "tts":
         return [TTSSpeakFrame("Hello there.")]
     if kind == "llm":
-        return [LLMContextFrame(LLMContext([{"role": "user", "content": "Hello"}]))]
+        # Some models hear, too; the others let it pass.
+        heard = InputAudioRawFrame(SPEECH, 16000, 1)
+        return [heard, LLMContextFrame(LLMContext([{"role": "user", "content": "Hello"}]))]
     return [
         VADUserStartedSpeakingFrame(),
         InputAudioRawFrame(SPEECH, 16000, 1),

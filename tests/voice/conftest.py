@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +16,14 @@ if TYPE_CHECKING:
     from tests.faults import FaultServer
 
 HAS_PIPECAT = importlib.util.find_spec("pipecat") is not None
+
+
+if HAS_PIPECAT:
+    with warnings.catch_warnings():
+        # What Pipecat and what it needs say when they are imported is not for this suite to hear.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        for _module in ("llm_service", "stt_service", "tts_service", "websocket_service"):
+            importlib.import_module(f"pipecat.services.{_module}")
 
 
 class Missing(pytest.Module):

@@ -75,10 +75,17 @@ def mistral_tts(cls: Any, at: Place) -> Any:
 
 
 def camb(cls: Any, at: Place) -> Any:
-    """Its client is made when the call starts, from an environment with one member."""
-    from camb.environment import CambApiEnvironment  # noqa: F401, PLC0415 - an SDK that may be missing
+    from camb.client import AsyncCambAI  # noqa: PLC0415 - an SDK that may be missing
 
-    return cls(api_key="k", timeout=PATIENCE)
+    service = cls(api_key="k")
+    set_up = service.setup
+
+    async def setup(given: Any) -> None:
+        await set_up(given)
+        service._client = AsyncCambAI(api_key="k", base_url=at.url, timeout=PATIENCE)
+
+    service.setup = setup
+    return service
 
 
 def polly(cls: Any, at: Place) -> Any:
@@ -141,6 +148,9 @@ _CLIENT = "the attribute with its client"
 HTTP: tuple[Family, ...] = (
     Family("asyncai-http-tts", "tts", "asyncai.tts:AsyncAIHttpTTSService", voiced("url"), pcm()),
     Family("bland-http-tts", "tts", "bland.tts:BlandHttpTTSService", voiced(), pcm()),
+    Family(
+        "camb-tts", "tts", "camb.tts:CambTTSService", camb, pcm(), requires=("camb",), patched="its setup, with its client"
+    ),
     Family("cartesia-http-tts", "tts", "cartesia.tts:CartesiaHttpTTSService", voiced(), pcm()),
     Family("deepgram-http-tts", "tts", "deepgram.tts:DeepgramHttpTTSService", voiced(), pcm()),
     Family(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import importlib.util
+import warnings
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +16,12 @@ from tests.voice.provider import Both, Http, Snap, Talk
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
+    from types import ModuleType
 
     from tests.faults import Behaviour
     from tests.voice.calls import Kind
 
-__all__ = ["FAULTS", "PATIENCE", "Family", "Place", "impatience"]
+__all__ = ["FAULTS", "PATIENCE", "Family", "Place", "impatience", "quietly"]
 
 PATIENCE = 0.25
 """Seconds that clients of providers wait here, where they are an application's to set."""
@@ -97,7 +99,7 @@ class Family:
     def load(self) -> Any:
         """The class."""
         module, _, name = self.path.partition(":")
-        return getattr(importlib.import_module(f"pipecat.services.{module}"), name)
+        return getattr(quietly(f"pipecat.services.{module}"), name)
 
     def missing(self) -> str | None:
         """A module that is required and not there."""
@@ -130,21 +132,27 @@ def hasten(service: Any) -> Any:
     return service
 
 
+def quietly(module: str) -> ModuleType:
+    """Import a module of others, whatever it and what it needs say of it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return importlib.import_module(module)
+
+
 def impatience() -> Iterator[tuple[dict[str, Any], str, object]]:
     """Entries of dictionaries that make libraries give up sooner: defaults of arguments, names of modules."""
-    from websockets.asyncio.client import connect  # noqa: PLC0415 - it comes with Pipecat
-    from websockets.legacy.client import Connect  # noqa: PLC0415 - as above
-
-    yield connect.__init__.__kwdefaults__, "open_timeout", PATIENCE
-    yield Connect.__init__.__kwdefaults__, "open_timeout", PATIENCE
+    yield quietly("websockets.asyncio.client").connect.__init__.__kwdefaults__, "open_timeout", PATIENCE
+    yield quietly("websockets.legacy.client").Connect.__init__.__kwdefaults__, "open_timeout", PATIENCE
     with contextlib.suppress(ImportError):
         # Asks again after one to ten seconds where nothing listens.
-        yield vars(importlib.import_module("google.genai._api_client")), "random", _NoDelay
-    with contextlib.suppress(ImportError):
-        yield vars(importlib.import_module("pipecat.services.deepgram.stt")), "exponential_backoff_time", lambda _n: 0.01
-    with contextlib.suppress(ImportError):
-        backoff = lambda attempt, **_more: 0.01  # noqa: E731 - a function of one line
-        yield vars(importlib.import_module("pipecat.services.speechmatics.tts")), "exponential_backoff_time", backoff
+        yield vars(quietly("google.genai._api_client")), "random", _NoDelay
+    for module in ("deepgram.stt", "speechmatics.tts"):
+        with contextlib.suppress(ImportError):
+            yield vars(quietly(f"pipecat.services.{module}")), "exponential_backoff_time", _at_once
+
+
+def _at_once(*_args: object, **_more: object) -> float:
+    return 0.01
 
 
 class _NoDelay:

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
+import warnings
 from typing import TYPE_CHECKING
 
+import pipecat.services
 import pytest
+from pipecat.services.llm_service import LLMService
+from pipecat.services.stt_service import STTService
+from pipecat.services.tts_service import TTSService
 
 from tests.faults import Answer, FaultServer, Hang
 from tests.voice.calls import Call, run_call
-from tests.voice.families import FAMILIES
+from tests.voice.families import FAMILIES, LEFT_OUT
 from tests.voice.family import FAULTS, Family
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:pipecat")
 
@@ -64,4 +71,29 @@ async def test_a_failing_provider_is_told_of_unless_the_service_is_silent(
     family: Family, fault: str, provider: FaultServer
 ) -> None:
     call = await failing(family, fault, provider)
+    assert len(call.reported) == len(call.errors)
+    assert {type(frame.processor).__name__ for frame in call.errors} <= {family.class_name}
+    if fault == "drop" and family.recovers:
+        return  # told or not as the moment falls: the next connection is good, and nobody asks for the lost words
     assert bool(call.errors) == (fault not in family.silent)
+
+
+def service_classes() -> Iterator[type]:
+    """The service classes of all modules of Pipecat that can be imported."""
+    bases = (LLMService, STTService, TTSService)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what imports of deprecated modules say
+        for found in pkgutil.walk_packages(pipecat.services.__path__, "pipecat.services."):
+            try:
+                module = importlib.import_module(found.name)
+            except ImportError:
+                continue  # its extra is not installed
+            for value in vars(module).values():
+                if isinstance(value, type) and issubclass(value, bases) and value.__module__ == module.__name__:
+                    yield value
+
+
+def test_every_service_has_a_row_or_a_reason_to_have_none() -> None:
+    rows = {family.class_name for family in FAMILIES}
+    assert not rows & LEFT_OUT.keys()
+    assert {service.__name__ for service in service_classes()} <= rows | LEFT_OUT.keys()
