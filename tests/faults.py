@@ -383,6 +383,7 @@ class FaultServer:
         self._started.set()
         await self._stop.wait()
         server.close()
+        await asyncio.sleep(0)  # who has just been let in closes the door only once he has come in
         others = asyncio.all_tasks() - {asyncio.current_task()}
         for task in others:
             task.cancel()

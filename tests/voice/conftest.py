@@ -57,7 +57,7 @@ def _quiet() -> Iterator[None]:
     logger.enable("pipecat")
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A websocket that does not open is given up after 10 s; nobody waits for that here."""
     from tests.voice.family import impatience  # noqa: PLC0415 - as above

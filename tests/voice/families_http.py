@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.faults_wire import Reply
 from tests.voice.families_llm import frank
-from tests.voice.family import PATIENCE, Family, Place
+from tests.voice.family import Family, Place
 from tests.voice.provider import BASE64, PCM, Http, always, lines, pcm, wav
 
 if TYPE_CHECKING:
@@ -45,14 +45,14 @@ def no_place(cls: Any, at: Place) -> Any:
 
 
 def openai(cls: Any, at: Place) -> Any:
-    return frank(cls(api_key="k", base_url=f"{at.url}/v1"))
+    return frank(cls(api_key="k", base_url=f"{at.url}/v1"), at)
 
 
 def groq_tts(cls: Any, at: Place) -> Any:
     from groq import AsyncGroq  # noqa: PLC0415 - an SDK that may be missing
 
     service = cls(api_key="k")
-    service._client = AsyncGroq(api_key="k", base_url=at.url, max_retries=0, timeout=PATIENCE)
+    service._client = AsyncGroq(api_key="k", base_url=at.url, max_retries=0, timeout=at.patience)
     return service
 
 
@@ -61,7 +61,7 @@ def hume(cls: Any, at: Place) -> Any:
 
     service = cls(api_key="k", settings=cls.Settings(voice="v"))
     service._client = AsyncHumeClient(
-        api_key="k", base_url=at.url, timeout=PATIENCE, httpx_client=service._http_client
+        api_key="k", base_url=at.url, timeout=at.patience, httpx_client=service._http_client
     )
     return service
 
@@ -70,7 +70,7 @@ def mistral_tts(cls: Any, at: Place) -> Any:
     from mistralai.client import Mistral  # noqa: PLC0415 - an SDK that may be missing
 
     service = cls(api_key="k", settings=cls.Settings(voice="v"))
-    service._client = Mistral(api_key="k", server_url=at.url, timeout_ms=int(PATIENCE * 1000))
+    service._client = Mistral(api_key="k", server_url=at.url, timeout_ms=int(at.patience * 1000))
     return service
 
 
@@ -82,7 +82,7 @@ def camb(cls: Any, at: Place) -> Any:
 
     async def setup(given: Any) -> None:
         await set_up(given)
-        service._client = AsyncCambAI(api_key="k", base_url=at.url, timeout=PATIENCE)
+        service._client = AsyncCambAI(api_key="k", base_url=at.url, timeout=at.patience)
 
     service.setup = setup
     return service
@@ -92,7 +92,7 @@ def polly(cls: Any, at: Place) -> Any:
     from botocore.config import Config  # noqa: PLC0415 - an SDK that may be missing
 
     service = cls(api_key="k", aws_access_key_id="k", region="us-east-1")
-    config = Config(connect_timeout=PATIENCE, read_timeout=PATIENCE, retries={"max_attempts": 0})
+    config = Config(connect_timeout=at.patience, read_timeout=at.patience, retries={"max_attempts": 0})
     service._aws_params |= {"endpoint_url": at.url, "config": config}
     return service
 
@@ -122,7 +122,7 @@ def gemini_speech(request: Request) -> Reply:
 def gemini_tts(cls: Any, at: Place) -> Any:
     from google.genai.types import HttpOptions  # noqa: PLC0415 - an SDK that may be missing
 
-    options = HttpOptions(base_url=at.url, timeout=int(PATIENCE * 1000))
+    options = HttpOptions(base_url=at.url, timeout=int(at.patience * 1000))
     return cls(api_key="k", use_genai=True, http_options=options)
 
 
@@ -149,7 +149,13 @@ HTTP: tuple[Family, ...] = (
     Family("asyncai-http-tts", "tts", "asyncai.tts:AsyncAIHttpTTSService", voiced("url"), pcm()),
     Family("bland-http-tts", "tts", "bland.tts:BlandHttpTTSService", voiced(), pcm()),
     Family(
-        "camb-tts", "tts", "camb.tts:CambTTSService", camb, pcm(), requires=("camb",), patched="its setup, with its client"
+        "camb-tts",
+        "tts",
+        "camb.tts:CambTTSService",
+        camb,
+        pcm(),
+        requires=("camb",),
+        patched="its setup, with its client",
     ),
     Family("cartesia-http-tts", "tts", "cartesia.tts:CartesiaHttpTTSService", voiced(), pcm()),
     Family("deepgram-http-tts", "tts", "deepgram.tts:DeepgramHttpTTSService", voiced(), pcm()),
@@ -229,7 +235,9 @@ HTTP: tuple[Family, ...] = (
         "rime-http-tts",
         "tts",
         "rime.tts:RimeHttpTTSService",
-        patched(lambda cls, at: cls(api_key="k", aiohttp_session=at.session, settings=cls.Settings(voice="v")), "_base_url"),
+        patched(
+            lambda cls, at: cls(api_key="k", aiohttp_session=at.session, settings=cls.Settings(voice="v")), "_base_url"
+        ),
         pcm(),
         patched=_PATCHED,
     ),

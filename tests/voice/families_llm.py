@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tests.voice.family import PATIENCE, Family, Place
+from tests.voice.family import Family, Place
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -12,15 +12,15 @@ if TYPE_CHECKING:
 __all__ = ["LLM"]
 
 
-def frank(service: Any) -> Any:
+def frank(service: Any, at: Place) -> Any:
     """With SDK clients that say at once what is wrong, instead of after two retries and ten minutes."""
-    service._client = service._client.with_options(max_retries=0, timeout=PATIENCE)
+    service._client = service._client.with_options(max_retries=0, timeout=at.patience)
     return service
 
 
 def by_base_url(**more: Any) -> Callable[[Any, Place], Any]:
     """Most take their place so."""
-    return lambda cls, at: frank(cls(api_key="k", base_url=f"{at.url}/v1", **more))
+    return lambda cls, at: frank(cls(api_key="k", base_url=f"{at.url}/v1", **more), at)
 
 
 _CHAT = {
@@ -54,14 +54,14 @@ _REQUIRES = {"sarvam": ("sarvamai",)}
 def anthropic(cls: Any, at: Place) -> Any:
     from anthropic import AsyncAnthropic  # noqa: PLC0415 - an SDK that may be missing
 
-    client = AsyncAnthropic(api_key="k", base_url=at.url, max_retries=0, timeout=PATIENCE)
+    client = AsyncAnthropic(api_key="k", base_url=at.url, max_retries=0, timeout=at.patience)
     return cls(api_key="k", client=client)
 
 
 def google(cls: Any, at: Place) -> Any:
     from google.genai.types import HttpOptions  # noqa: PLC0415 - an SDK that may be missing
 
-    return cls(api_key="k", http_options=HttpOptions(base_url=at.url, timeout=int(PATIENCE * 1000)))
+    return cls(api_key="k", http_options=HttpOptions(base_url=at.url, timeout=int(at.patience * 1000)))
 
 
 LLM: tuple[Family, ...] = (
@@ -69,7 +69,9 @@ LLM: tuple[Family, ...] = (
         Family(f"{name}-llm", "llm", path, by_base_url(), requires=_REQUIRES.get(name, ()))
         for name, path in _CHAT.items()
     ),
-    Family("azure-llm", "llm", "azure.llm:AzureLLMService", lambda cls, at: frank(cls(api_key="k", endpoint=at.url))),
+    Family(
+        "azure-llm", "llm", "azure.llm:AzureLLMService", lambda cls, at: frank(cls(api_key="k", endpoint=at.url), at)
+    ),
     Family("openai-responses-http-llm", "llm", "openai.responses.llm:OpenAIResponsesHttpLLMService", by_base_url()),
     Family("perplexity-agent-llm", "llm", "perplexity.llm:PerplexityAgentHttpLLMService", by_base_url()),
     Family("anthropic-llm", "llm", "anthropic.llm:AnthropicLLMService", anthropic, requires=("anthropic",)),

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tests.faults_wire import Reply
 from tests.voice.families_stt import aws_event
 from tests.voice.families_tts import by_url
-from tests.voice.family import PATIENCE, Family, Place
+from tests.voice.family import Family, Place
 from tests.voice.provider import Http, Message, Talk
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 __all__ = ["REALTIME"]
 
@@ -54,7 +51,7 @@ CREATED = {"type": "session.created", "event_id": "e", "session": {}}
 def bedrock(cls: Any, at: Place) -> Any:
     from botocore.config import Config  # noqa: PLC0415 - an SDK that may be missing
 
-    config = Config(connect_timeout=PATIENCE, read_timeout=PATIENCE, retries={"max_attempts": 0})
+    config = Config(connect_timeout=at.patience, read_timeout=at.patience, retries={"max_attempts": 0})
     service = cls(aws_access_key="k", aws_secret_key="k", aws_region="us-east-1", client_config=config)
     service._aws_params |= {"endpoint_url": at.url}
     return service

@@ -10,11 +10,10 @@ from urllib.parse import urlsplit
 
 from tests.faults_wire import Reply
 from tests.voice.families_tts import by_url
-from tests.voice.family import PATIENCE, Family, Place
+from tests.voice.family import Family, Place
 from tests.voice.provider import Both, Http, Message, Talk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
 
     from tests.faults import Request
 
@@ -140,7 +139,7 @@ def mistral_stt(cls: Any, at: Place) -> Any:
     from mistralai.client import Mistral  # noqa: PLC0415 - an SDK that may be missing
 
     service = cls(api_key="k")
-    service._client = Mistral(api_key="k", server_url=at.url, timeout_ms=int(PATIENCE * 1000))
+    service._client = Mistral(api_key="k", server_url=at.url, timeout_ms=int(at.patience * 1000))
     return service
 
 
@@ -221,7 +220,7 @@ def zoom(heard: Message | bytes) -> Said:
         case "session.update":
             return [{"type": "session.updated"}]
         case "session.close":
-            return [{"type": "session.closed", "reason": "r"}]
+            return [{"type": "session.closed", "reason": "r"}, 1000]
     return []
 
 

@@ -9,7 +9,7 @@ from tests.voice.family import Family, Place
 from tests.voice.provider import BASE64, PCM, Message, Talk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
 __all__ = ["TTS", "by_url"]
 

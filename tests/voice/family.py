@@ -24,17 +24,18 @@ if TYPE_CHECKING:
 __all__ = ["FAULTS", "PATIENCE", "Family", "Place", "impatience", "quietly"]
 
 PATIENCE = 0.25
-"""Seconds that clients of providers wait here, where they are an application's to set."""
+"""Seconds that clients wait for providers that fail; a healthy one may have to wait for an import."""
 
 FAULTS = ("refused", "401", "429", "503", "hang", "drop")
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where the provider of a service is."""
+    """Where the provider of a service is, and how many seconds an application waits for it."""
 
     url: str
     session: aiohttp.ClientSession
+    patience: float
 
     @property
     def ws(self) -> str:
@@ -113,10 +114,14 @@ class Family:
         return None
 
     @contextlib.asynccontextmanager
-    async def service(self, url: str | None = None) -> AsyncIterator[Any]:
+    async def service(self, url: str | None = None, patience: float = 10.0) -> AsyncIterator[Any]:
         """A service of this family whose provider is there; without a place, where nothing listens."""
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=PATIENCE)) as session:
-            yield hasten(self.build(self.load(), Place(url or refused_url(), session)))
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=patience)) as session:
+            at = Place(url or refused_url(), session, patience)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)  # some classes are, and are used all the same
+                service = self.build(self.load(), at)
+            yield hasten(service)
 
 
 def hasten(service: Any) -> Any:

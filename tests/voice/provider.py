@@ -16,7 +16,7 @@ from tests import faults_websocket as ws
 from tests.faults_wire import Reply
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
 
     from tests.faults import Exchange, Healthy, Request
 
@@ -29,6 +29,9 @@ BASE64 = base64.b64encode(PCM).decode()
 
 OVERTAKING = 0.03
 """Seconds between what is said last and the reset."""
+
+GOODBYE = 1000
+"""Closes a websocket, said as an answer."""
 
 Message = dict[str, Any]
 
@@ -71,7 +74,9 @@ def lines(*values: object, prefix: str = "", end: str = "\n") -> Http:
 def wav() -> bytes:
     """The audio as a file."""
     size = len(PCM)
-    head = struct.pack("<4sI4s4sIHHIIHH4sI", b"RIFF", 36 + size, b"WAVE", b"fmt ", 16, 1, 1, 16000, 32000, 2, 16, b"data", size)
+    head = struct.pack(
+        "<4sI4s4sIHHIIHH4sI", b"RIFF", 36 + size, b"WAVE", b"fmt ", 16, 1, 1, 16000, 32000, 2, 16, b"data", size
+    )
     return head + PCM
 
 
@@ -132,10 +137,10 @@ class Talk:
             await _say(exchange, message)
         said = 0
         async for heard in _heard(exchange):
-            for message in self.answers(heard):
+            for message in (answers := list(self.answers(heard))):
                 await _say(exchange, message)
                 said += 1
-                if self.cut is not None and said >= self.cut:
+                if self.cut is not None and said >= self.cut and GOODBYE not in answers:
                     await asyncio.sleep(OVERTAKING)
                     exchange.abort()
                     return
