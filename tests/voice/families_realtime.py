@@ -127,6 +127,7 @@ REALTIME: tuple[Family, ...] = (
         "aws.llm:AWSBedrockLLMService",
         bedrock,
         Http(lambda _request: converse()),
+        silent=frozenset({"hang"}),  # a timeout is an event, on_completion_timeout, and no error
         requires=("aiobotocore",),
         patched="the parameters of its client",
     ),

@@ -14,7 +14,6 @@ from tests.voice.family import Family, Place
 from tests.voice.provider import Both, Http, Message, Talk
 
 if TYPE_CHECKING:
-
     from tests.faults import Request
 
 __all__ = ["STT", "aws_event", "rerouted"]
