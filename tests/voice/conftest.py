@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import importlib.util
 import warnings
@@ -39,6 +40,13 @@ def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> 
     if HAS_PIPECAT or Path(__file__).parent not in module_path.parents:
         return None
     return Missing.from_parent(parent, path=module_path)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _collected() -> Iterator[None]:
+    """What is left to the collector is collected here, and not in a test of something else."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture
