@@ -57,11 +57,14 @@ async def test_a_healthy_provider_gives_what_it_is_there_for(family: Family, pro
 
 
 @pytest.mark.parametrize("family", rows([family for family in FAMILIES if family.kind != "stt"]))
-async def test_a_caller_who_barges_in_is_no_error(family: Family, provider: FaultServer) -> None:
+async def test_a_caller_who_barges_in_is_no_error_but_may_leave_a_turn_empty(
+    family: Family, provider: FaultServer
+) -> None:
     provider.play(family.wire)
     async with family.service(provider.url) as service:
         call = await barge_in(service, kind=family.kind, times=3, bound=0.6)
-    assert not [frame.error for frame in call.errors]
+    # Where what is said bears no context, the end of the interrupted turn may fall into the next and leave it empty.
+    assert not [frame.error for frame in call.errors if not frame.error.endswith("completed with no audio")]
     assert call.ended
 
 
