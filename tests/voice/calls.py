@@ -116,7 +116,11 @@ async def running(
     before = Tap(call, call.errors, FrameDirection.UPSTREAM, ErrorFrame)
     after = Tap(call, call.frames, FrameDirection.DOWNSTREAM)
     worker = PipelineWorker(
-        Pipeline([before, service, after]), enable_rtvi=False, idle_timeout_secs=None, cancel_timeout_secs=2.0
+        Pipeline([before, service, after]),
+        enable_rtvi=False,
+        idle_timeout_secs=None,
+        cancel_timeout_secs=2.0,
+        setup_timeout_secs=2.0,
     )
     finished = asyncio.Event()
 

@@ -16,6 +16,7 @@ from pipecat.frames.frames import (
     LLMFullResponseStartFrame,
     LLMTextFrame,
     TTSAudioRawFrame,
+    TTSSpeakFrame,
 )
 from pipecat.pipeline.pipeline import Pipeline
 from pipecat.pipeline.worker import PipelineWorker
@@ -37,10 +38,11 @@ from tests.voice.families import FAMILIES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
+    from pathlib import Path
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:pipecat")
 
-NO_SETTINGS = {"model": None}
+OPENAI = next(family for family in FAMILIES if family.name == "openai-llm")
 
 
 @pytest.fixture
@@ -61,7 +63,9 @@ class AcmeTTSService(TTSService):
     """Speech of a provider that Pipecat does not know, as a test scripts it."""
 
     def __init__(self, script: Callable[[AcmeTTSService], AsyncIterator[Frame | None]] | None = None) -> None:
-        super().__init__(push_stop_frames=True, push_start_frame=True, settings=TTSSettings(model=None, voice="v", language=None))
+        super().__init__(
+            push_stop_frames=True, push_start_frame=True, settings=TTSSettings(model=None, voice="v", language=None)
+        )
         self._stop_frame_timeout_s = 0.1
         self.script = script
 
@@ -83,7 +87,7 @@ class Tells(FrameProcessor):
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         await super().process_frame(frame, direction)
         await self.push_frame(frame, direction)
-        if self.errors and direction is FrameDirection.DOWNSTREAM and type(frame).__name__ == "TTSSpeakFrame":
+        if isinstance(frame, TTSSpeakFrame | TTSAudioRawFrame):
             for error in self.errors:
                 await self.push_frame(error, FrameDirection.UPSTREAM)
             self.errors.clear()
@@ -175,13 +179,20 @@ async def test_names_in_code(toolkit: Recloser, key: str) -> None:
     assert counts(toolkit) == {"voice": (2, 1)}
 
 
-async def test_names_of_the_rules_file_come_first(tmp_path) -> None:
-    """As in every other setting, what is said outside of the code is what counts."""
+@pytest.fixture
+def ruled(tmp_path: Path) -> Iterator[Recloser]:
+    """A toolkit with a rules file."""
     rules = tmp_path / "rules.toml"
     rules.write_text('[names]\nAcmeTTSService = "voice-rules"\n')
     with Recloser(rules=str(rules)) as toolkit:
-        await speak(AcmeTTSService(failing("503")), toolkit, names={AcmeTTSService: "voice"})
-        assert toolkit.circuit("voice-rules").snapshot().failures == 1
+        toolkit.status()
+        yield toolkit
+
+
+async def test_names_of_the_rules_file_come_first(ruled: Recloser) -> None:
+    """As in every other setting, what is said outside of the code is what counts."""
+    await speak(AcmeTTSService(failing("503")), ruled, names={AcmeTTSService: "voice"})
+    assert counts(ruled) == {"voice-rules": (2, 1)}
 
 
 async def test_a_circuit_brings_its_own_rules(toolkit: Recloser) -> None:
@@ -387,27 +398,45 @@ async def test_speech_without_audio_is_a_failure(toolkit: Recloser) -> None:
 async def test_a_stall_before_the_first_audio_is_a_failure(toolkit: Recloser, provider: FaultServer) -> None:
     """It is told to the pipeline as well, as a timeout that happened in the service."""
     provider.play(Hang())
-    llm = OpenAILLMService(api_key="k", base_url=f"{provider.url}/v1", settings=OpenAILLMService.Settings(model="m"))
-    call = await run_call(llm, kind="llm", attach=lambda worker: attach(worker, first_item=0.2, recloser=toolkit))
+    async with OPENAI.service(provider.url) as llm:
+        call = await run_call(llm, kind="llm", attach=lambda worker: attach(worker, first_item=0.2, recloser=toolkit))
     assert counts(toolkit) == {"openai": (1, 1)}
-    (frame,) = call.reported
-    assert (frame.processor, str(frame.error)) == (llm, "openai: first_item of 0.2s has passed")
+    frame = call.reported[0]
+    assert (frame.processor, frame.error) == (llm, "openai: first_item of 200ms has passed")
 
 
 async def test_a_policy_says_how_long(toolkit: Recloser, provider: FaultServer) -> None:
     """The circuit's own first_item is what counts."""
     toolkit.circuit("openai", Policy(first_item=0.1))
     provider.play(Hang())
-    llm = OpenAILLMService(api_key="k", base_url=f"{provider.url}/v1", settings=OpenAILLMService.Settings(model="m"))
-    await run_call(llm, kind="llm", attach=lambda worker: attach(worker, first_item=None, recloser=toolkit))
-    assert "first_item of 0.1s" in toolkit.explain("openai").errors[0].message
+    async with OPENAI.service(provider.url) as llm:
+        await run_call(llm, kind="llm", attach=lambda worker: attach(worker, first_item=None, recloser=toolkit))
+    assert "first_item of 100ms" in toolkit.explain("openai").errors[0].message
 
 
 class Dribbles(LLMService):
     """A model that begins, and then says nothing for as long as the call lasts."""
 
     def __init__(self, *tokens: str, ends: bool = False) -> None:
-        super().__init__(settings=LLMSettings(model=None, **dict.fromkeys(("system_instruction", "temperature", "max_tokens", "top_p", "top_k", "frequency_penalty", "presence_penalty", "seed", "filter_incomplete_user_turns", "user_turn_completion_config"))))
+        super().__init__(
+            settings=LLMSettings(
+                model=None,
+                **dict.fromkeys(
+                    (
+                        "system_instruction",
+                        "temperature",
+                        "max_tokens",
+                        "top_p",
+                        "top_k",
+                        "frequency_penalty",
+                        "presence_penalty",
+                        "seed",
+                        "filter_incomplete_user_turns",
+                        "user_turn_completion_config",
+                    )
+                ),
+            )
+        )
         self.tokens, self.ends = tokens, ends
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
@@ -429,15 +458,18 @@ async def test_a_silence_between_tokens(toolkit: Recloser) -> None:
         Dribbles("he"), kind="llm", settle=0.3, attach=lambda worker: attach(worker, recloser=toolkit)
     )
     assert counts(toolkit) == {"dribbles": (2, 1)}
-    assert [str(frame.error) for frame in call.reported] == ["dribbles: idle of 0.1s has passed"]
+    assert [str(frame.error) for frame in call.reported] == ["dribbles: idle of 100ms has passed"]
 
 
 async def test_an_answer_that_ends_without_a_token_counts_nothing(toolkit: Recloser) -> None:
     """A model may have nothing to say; and what has ended does not stall."""
     await run_call(
-        Dribbles(ends=True), kind="llm", bound=0.3, attach=lambda worker: attach(worker, first_item=0.1, recloser=toolkit)
+        Dribbles(ends=True),
+        kind="llm",
+        bound=0.3,
+        attach=lambda worker: attach(worker, first_item=0.1, recloser=toolkit),
     )
-    assert counts(toolkit) == {}
+    assert counts(toolkit) == {"dribbles": (0, 0)}
 
 
 async def test_slow_answers_are_slow(toolkit: Recloser) -> None:
@@ -528,7 +560,10 @@ async def test_a_bad_request_ends_no_call(toolkit: Recloser) -> None:
 async def test_the_setup_file_attaches(recloser, monkeypatch: pytest.MonkeyPatch) -> None:
     """Pipecat runs it for every worker; what the application attached stays."""
     path = subprocess.run(
-        [sys.executable, "-W", "ignore", "-m", "recloser.integrations.pipecat"], capture_output=True, text=True, check=True
+        [sys.executable, "-W", "ignore", "-m", "recloser.integrations.pipecat"],
+        capture_output=True,
+        text=True,
+        check=True,
     ).stdout.strip()
     assert path == setup_file.__file__
     monkeypatch.setenv("PIPECAT_SETUP_FILES", path)

@@ -19,6 +19,7 @@ from recloser.integrations.pipecat.acting import CallFailure, OnFailure, act, ch
 from recloser.integrations.pipecat.judging import error_of, judge
 from recloser.integrations.pipecat.listening import listen, listen_for_drops
 from recloser.integrations.pipecat.naming import provider_of
+from recloser.integrations.pipecat.starting import listen_for_setup
 from recloser.integrations.pipecat.turns import Turns
 
 if TYPE_CHECKING:
@@ -34,6 +35,9 @@ _log = logging.getLogger(__name__)
 
 _MARK = "_recloser_attachments"
 """Where a worker keeps what is attached to it, by toolkits: there it goes when the worker does."""
+
+_NO_AUDIO = "completed with no audio"
+"""What Pipecat itself says of a turn of speech, since 1.8."""
 
 _REMEMBERED = 256
 """So many error frames are known again: a frame passes every processor on its way up."""
@@ -64,8 +68,9 @@ def attach(  # noqa: PLR0913 - what one may say, all by keyword
             ``"end_call"``, ``"continue"``, a function of one :class:`CallFailure`, or a mapping of circuits' names to
             these.
         call_id: what tells this call from all others in the fleet, its SID, say; drawn when None.
-        first_item: a request to a TTS or LLM service without an answer for so long has failed, where the policy of the
-            circuit has no ``first_item`` of its own; seconds, or a string such as ``"15s"``; None for never.
+        first_item: a request to a service without an answer for so long has failed, and so has an answer of an LLM that
+            does not go on for so long, where the policy of the circuit has no ``first_item`` and ``idle`` of its own;
+            seconds, or a string such as ``"15s"``; None for never.
         recloser: the toolkit whose circuits are meant; the default one without it.
         again: attaching to what is attached to already is meant, and not worth a line in the log.
 
@@ -121,6 +126,7 @@ class Attachment:
                 self._turns[processor] = turns
                 listen_for_drops(processor, turns, partial(self._drops, processor))
         worker.add_event_handler("on_pipeline_error", self._surfaces)
+        listen_for_setup(worker, self._turns, self._never_starts)
 
     def __repr__(self) -> str:
         return f"Attachment(call_id={self.call_id!r})"
@@ -141,6 +147,13 @@ class Attachment:
         if circuit is not None:
             self._turns[processor].drop()
             self._call.fail(circuit, circuit.rules.judge(error), error, {"processor": str(processor)})
+
+    def _never_starts(self, processor: Any) -> None:
+        """A service does not get to be set up, and so the call does not begin."""
+        circuit = self._attribution.circuit(processor)
+        if circuit is not None:
+            error = TimeoutError(f"{processor} was not set up in time")
+            self._call.fail(circuit, circuit.rules.judge(error), error)
 
     async def _tells(self, processor: Any, frame: Any) -> None:
         """A processor is about to push an error of its own."""
@@ -168,8 +181,11 @@ class Attachment:
         if circuit is None:
             self._attribution.unknown(owner, frame.error)
             return None
-        if owner in self._turns:
-            self._turns[owner].drop()
+        turns = self._turns.get(owner)
+        if turns is not None:
+            if turns.excused and str(frame.error).endswith(_NO_AUDIO):
+                return None
+            turns.drop()
         outcome, error = judge(frame, circuit), error_of(frame)
         self._call.fail(circuit, outcome, error, {"processor": str(owner)})
         self._last.pop(owner, None)

@@ -40,13 +40,10 @@ _OVER: Final = (EndFrame, StopFrame, CancelFrame)
 _ERROR: Final = 2
 """The place of the error in ``_maybe_try_reconnect(error_message, report_error, error)``."""
 
-_TOKENS: Final = (
-    LLMTextFrame,
-    LLMThoughtTextFrame,
-    FunctionCallsStartedFrame,
-    FunctionCallInProgressFrame,
-    TTSAudioRawFrame,  # of a model that speaks by itself
-)
+_TOKENS: Final = (LLMTextFrame, LLMThoughtTextFrame, TTSAudioRawFrame)
+"""What a model answers; audio, where it speaks by itself."""
+
+_CALLS: Final = (FunctionCallsStartedFrame, FunctionCallInProgressFrame)
 
 
 def listen(processor: Any, turns_of: Callable[..., Turns], first_item: float | None) -> Turns | None:
@@ -92,18 +89,24 @@ def _tokens(service: Any, turns: Turns) -> Turns:
     async def pushes(_service: Any, frame: Any) -> None:
         if isinstance(frame, LLMFullResponseStartFrame):
             turns.begin(response)
-        elif isinstance(frame, _TOKENS):
+        elif isinstance(frame, (*_TOKENS, *_CALLS)):
             turns.item(response)
-        elif isinstance(frame, LLMFullResponseEndFrame):
-            turns.end(response)  # a model may have nothing to say
+        if isinstance(frame, (LLMFullResponseEndFrame, *_CALLS)):
+            turns.end(response)  # a model may have nothing to say, and how long a tool takes is not its business
 
+    async def times_out(_service: Any) -> None:
+        turns.fail(TimeoutError("the completion has timed out"))  # some services tell nothing else of it
+
+    service.add_event_handler("on_completion_timeout", times_out)
     service.add_event_handler("on_before_push_frame", pushes)
     return _interruptible(service, turns)
 
 
 def _interruptible(service: Any, turns: Turns) -> Turns:
     async def interrupted(_service: Any, frame: Any) -> None:
-        if isinstance(frame, (InterruptionFrame, *_OVER)):
+        if isinstance(frame, InterruptionFrame):
+            turns.interrupt()
+        elif isinstance(frame, _OVER):
             turns.drop()
 
     service.add_event_handler("on_before_process_frame", interrupted)

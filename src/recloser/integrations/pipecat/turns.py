@@ -30,9 +30,9 @@ class Turns:
         call: where answers are reported.
         find: the circuit of the service, None when it has none.
         failed: is told the error of a turn that failed without a word.
-        first_item: after so many seconds without a first item a turn has failed, where the circuit's policy says
-            nothing else; None for never.
-        idles: whether a silence between two items is the provider's, so that the policy's ``idle`` is meant.
+        first_item: after so many seconds without a first item, or without the next one, a turn has failed, where the
+            circuit's policy says nothing else; None for never.
+        idles: whether a silence between two items is the provider's.
     """
 
     def __init__(
@@ -53,6 +53,9 @@ class Turns:
         self._waiting: dict[str, float] = {}
         self._answering: set[str] = set()
         self._last = self._dropped = -math.inf
+        # Whether an answer was cut short, and the turn that began after it.
+        self._cut = False
+        self._excused: str | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     def begin(self, turn: str) -> None:
@@ -62,6 +65,7 @@ class Turns:
         # Pipecat tells of a request a moment later: this one may be of what has just been dropped.
         if self._now() - self._dropped > _A_MOMENT:
             self._waiting[turn] = self._now()
+            self._excused, self._cut = (turn if self._cut else None), False
             self._watch()
 
     def item(self, turn: str) -> None:
@@ -86,8 +90,13 @@ class Turns:
         """The turn is over; one that has had no item failed if ``missing`` says what it should have had."""
         waited = self._waiting.pop(turn, None) is not None
         self._answering.discard(turn)
-        if waited and missing:
+        if waited and missing and turn != self._excused:
             self._failed(RefusedResultError(missing))
+
+    def fail(self, error: Exception) -> None:
+        """What is under way has failed."""
+        if self.under_way:
+            self._failed(error)
 
     def is_waiting(self, turn: str) -> bool:
         """Whether the turn has begun, and neither ended nor had an item."""
@@ -98,8 +107,21 @@ class Turns:
         """Whether any turn has begun and is not over."""
         return bool(self._waiting or self._answering)
 
+    @property
+    def excused(self) -> bool:
+        """Whether the turn that is under way may have no answer, since the end of an interrupted one may fall into it.
+
+        Where what is sent bears no name of a turn, the last words of the one are taken for all of the other.
+        """
+        return self._excused is not None and self._excused in self._waiting
+
+    def interrupt(self) -> None:
+        """Whatever is under way is not wanted any more."""
+        self._cut = self._cut or bool(self._answering)
+        self.drop()
+
     def drop(self) -> None:
-        """Whatever is under way does not matter any more: it was interrupted, it failed, or the call is over."""
+        """Whatever is under way does not matter any more: it failed, or the call is over."""
         self._waiting.clear()
         self._answering.clear()
         self._dropped = self._now()
@@ -119,8 +141,9 @@ class Turns:
         first = policy.first_item or self._first_item
         if self._waiting and first is not None:
             return max(min(self._waiting.values()), self._last) + first, "first_item", first
-        if self._idles and self._answering and policy.idle is not None:
-            return self._last + policy.idle, "idle", policy.idle
+        idle = policy.idle or self._first_item
+        if self._idles and self._answering and idle is not None:
+            return self._last + idle, "idle", idle
         return None
 
     def _watch(self) -> None:
