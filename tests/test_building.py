@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from recloser import ConfigurationError, PausedError, ProvidersExhaustedError, State, circuit, fallback
+from recloser import ConfigurationError, PausedError, ProvidersExhaustedError, State, circuit, fallback, requires
 
 FIRST, SECOND = "building-first", "building-second"
 
@@ -126,3 +126,26 @@ def test_whoever_interrupts_is_not_held_up(recloser):
     with pytest.raises(KeyboardInterrupt):
         fallback(**{FIRST: factory("1", KeyboardInterrupt()), SECOND: factory("2")}).build("amy")
     assert recloser.status()[FIRST].failures == 0
+
+
+def test_a_call_that_was_let_begin_may_choose(recloser):
+    """What requires let through, to test the primary while the fallback is down, finds it; nobody else does."""
+    hearing = fallback(**{FIRST: factory("1"), SECOND: factory("2")})
+
+    @requires(hearing)
+    def dial():
+        return hearing.build("amy"), hearing.gates[0].bound.acquire().seat
+
+    recloser.trip(FIRST)
+    recloser.clock.advance("1m")
+    recloser.trip(SECOND)
+    recloser.clock.advance("14m1s")
+    built, seat = dial()
+    assert built == "1 amy"
+    assert seat is not None  # and what is built finds its probe
+    with pytest.raises(PausedError):
+        dial()
+    with pytest.raises(PausedError):
+        hearing.choose()
+    recloser.clock.advance("60s")
+    assert hearing.choose()("bo") == "1 bo"

@@ -15,7 +15,7 @@ from recloser.providers import Opening, Provider, Tries, soonest
 from recloser.wrapping import Chain, chained, gate_of, kind_of, passage, stand_in
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from recloser.backends import Seat
     from recloser.core.sheet import Value
@@ -151,8 +151,8 @@ class Fallback(Generic[T]):
         Raises:
             PausedError: when none is available.
         """
-        gate, _ = self._admit(self.gates)
-        chosen: T = next(provider.value for provider in self._providers if provider.gate is gate)
+        provider, _ = self._first(Gate.choose)
+        chosen: T = provider.value
         return chosen
 
     def build(self: Fallback[Callable[P, R]], *args: P.args, **kwargs: P.kwargs) -> R:
@@ -202,14 +202,14 @@ class Fallback(Generic[T]):
             for state, gate in states:
                 if state is wanted:
                     return gate.admit()
-        return self._admit(self.gates)
+        return self._first(Gate.admit)[1]
 
-    @staticmethod
-    def _admit(gates: Iterable[Gate]) -> tuple[Gate, Seat | None]:
+    def _first(self, ask: Callable[[Gate], R]) -> tuple[Provider, R]:
+        """The first provider whose circuit gives leave, and the leave."""
         paused: list[PausedError] = []
-        for gate in gates:
+        for provider in self._present:
             try:
-                return gate.admit()
+                return provider, ask(provider.gate)
             except PausedError as error:
                 paused.append(error)
         raise soonest(paused)

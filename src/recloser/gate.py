@@ -125,6 +125,14 @@ class Gate:
         """
         return self, self.bound.trial()
 
+    def choose(self) -> None:
+        """Takes leave for work that has begun to use this circuit's provider for a while.
+
+        Raises:
+            PausedError: when there is none.
+        """
+        self.bound.choice()
+
     def refusal(self) -> PausedError | None:
         """Why work that depends on this circuit should not begin now; None when it may. Takes nothing."""
         return self.bound.refusal("trial")

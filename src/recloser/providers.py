@@ -134,7 +134,7 @@ class Opening:
                 raise ConfigurationError("provider", factory, "a factory, to build with")
             try:
                 if not provider.wrapped:
-                    provider.gate.admit()
+                    provider.gate.choose()
             except PausedError as error:
                 self._errors[provider.name] = error
             else:

@@ -31,6 +31,7 @@ from recloser.ramp import Ramp
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from recloser.backends import Pool
     from recloser.clock import Clock
     from recloser.core.outcome import Outcome
     from recloser.core.policy import Policy
@@ -72,6 +73,7 @@ class Replica:
     until: float
     permit: Permit | None
     covered: bool
+    chosen: bool
     now: Callable[[], float]
     clock: Clock
     connection: Connection
@@ -88,6 +90,8 @@ class Replica:
         self.permit = None
         # Whether fallbacks pass through this circuit by name: then every call asks whether it is inside of one.
         self.covered = False
+        # Whether work of this process chooses between this circuit's provider and others.
+        self.chosen = False
         self.clock = clock
         self.now = clock.now
         self._courier = courier
@@ -182,7 +186,12 @@ class Replica:
             if self.mode is not Mode.OFF:
                 self.permit = None
 
-    def trial(self) -> Seat | None:
+    def choice(self) -> Seat | None:
+        """The same for work that has begun, and may use this circuit's provider for a while or another one."""
+        self.chosen = True
+        return self.trial("choice")
+
+    def trial(self, pool: Pool = "trial") -> Seat | None:
         """Leave to start work that depends on this circuit; in HALF_OPEN it is one of a few, and has a seat.
 
         Raises:
@@ -190,12 +199,12 @@ class Replica:
         """
         while True:
             record = self.current()
-            refused = self.refusal("trial")
+            refused = self.refusal(pool)
             if refused is not None:
                 raise refused
             if record.state is not State.HALF_OPEN or self.mode is not Mode.ENFORCE:
                 return None
-            seat, retry_after = self._courier.lease(self, "trial")
+            seat, retry_after = self._courier.lease(self, pool)
             if seat is not None:
                 return seat
             _, refused = self._refuse_unless_moved(record, retry_after)
@@ -206,7 +215,7 @@ class Replica:
         """Returns a trial that was not used after all."""
         self._courier.give_back(self, seat)
 
-    def refusal(self, pool: str = "probe") -> PausedError | None:
+    def refusal(self, pool: Pool = "probe") -> PausedError | None:
         """Why a call made now would be rejected; None when it would go through. Takes nothing, counts nothing."""
         if self.mode is not Mode.ENFORCE:
             return None

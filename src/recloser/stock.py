@@ -1,7 +1,8 @@
 """The permits that one process has in stock: leased in advance, so that a call which takes one waits for nothing.
 
-A probe lets one call test a circuit, a trial lets work begin that will make such a call. A process whose own calls use
-the circuit keeps a trial only together with a probe: the work would be rejected in the middle otherwise.
+A probe lets one call test a circuit, a trial lets work begin that will make such a call, and a choice lets work that
+has begun use the circuit's provider for a while. A process whose own work chooses, or whose calls use the circuit,
+keeps a trial only together with a choice and a probe: the work would be rejected in the middle otherwise.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Asked", "Stock"]
 
-_POOLS: tuple[Pool, ...] = ("probe", "trial")
+_POOLS: tuple[Pool, ...] = ("probe", "choice", "trial")
 _HELD = 2.0
 """A process in which a call wanted a permit keeps one so many seconds for the next call, whoever else wants it."""
 _FORESIGHT = 0.25
@@ -88,7 +89,7 @@ class Stock:
 
     def take(self, pool: Pool, generation: int, now: float) -> Seat | None:
         """A permit, if there is one."""
-        if pool == "trial" and not self._finds_probe(generation, now):
+        if pool == "trial" and not self._finds_rest(generation, now):
             return None
         held = self._held[pool]
         while held:
@@ -105,15 +106,22 @@ class Stock:
 
     def has(self, pool: Pool, generation: int, now: float) -> bool:
         """Whether ``take`` would find one; that it was asked for is remembered."""
-        of_use = pool == "probe" or self._finds_probe(generation, now)
+        of_use = pool != "trial" or self._finds_rest(generation, now)
         if any(one.generation == generation and now < one.until for one in self._held[pool].copy()):
             return of_use
         self._missed[pool] = now
         return False
 
-    def _finds_probe(self, generation: int, now: float) -> bool:
-        """Whether work that a trial lets begin would find a probe; where no call is ever made, others look for it."""
-        return self.busy == -math.inf or self.has("probe", generation, now)
+    def _finds_rest(self, generation: int, now: float) -> bool:
+        """Whether work that a trial lets begin would find what it takes later, if that is not for others to look for."""
+        found = [self.has(pool, generation, now) for pool in self._later]  # each that is missing is asked for
+        return all(found)
+
+    @property
+    def _later(self) -> list[Pool]:
+        """The pools that work of this process takes from once it has begun."""
+        chooses: list[Pool] = ["choice"] if self._replica.chosen else []
+        return chooses if self.busy == -math.inf else ["probe", *chooses]
 
     def retry_after(self, pool: Pool, now: float) -> float:
         """In how many seconds it is worth another look: soon after the fleet is asked again.
@@ -126,7 +134,7 @@ class Stock:
 
     def foresee(self, now: float) -> None:
         """The circuit is being tested from now on: the next call finds a permit, if it comes to this process."""
-        self._foreseen.update(_POOLS if self._desk.needs(self._replica.name) else ["probe"])
+        self._foreseen.update(["probe", *self._later, *(["trial"] if self._desk.needs(self._replica.name) else [])])
         self.no_asking(-math.inf if now - self.busy < _BUSY else now + _FORESIGHT)
         self._refusals = dict.fromkeys(_POOLS, 0)
 
@@ -192,7 +200,7 @@ class Stock:
             if fresh:
                 # One is enough to have in advance; the next is asked for when a call has missed it.
                 self._foreseen.discard(pool)
-        if self._lacks_probe("trial"):
+        if self._lacks("trial"):
             # Whoever has the probe is to have the trial as well.
             back += [one.seat for one in self._held["trial"].copy() if self._taken_back(one)]
         return back
@@ -223,15 +231,15 @@ class Stock:
         self._used.clear()
         return dropped
 
-    def _lacks_probe(self, pool: Pool) -> bool:
-        """Whether a permit of that pool is of no use without a probe, and there is none."""
-        return pool == "trial" and self.busy != -math.inf and not self._held["probe"]
+    def _lacks(self, pool: Pool) -> list[Pool]:
+        """The pools without whose permits one of that pool is of no use, and of which there is none."""
+        return [other for other in self._later if not self._held[other]] if pool == "trial" else []
 
     def _asks_at(self, pool: Pool) -> float:
-        return max(self._ask_again.values()) if self._lacks_probe(pool) else self._ask_again[pool]
+        return max(self._ask_again[each] for each in (pool, *self._lacks(pool)))
 
     def _wants(self, pool: Pool, now: float) -> bool:
-        if self._lacks_probe(pool) and not self._wants("probe", now):
+        if not all(self._wants(other, now) for other in self._lacks(pool)):
             return False
         return pool in self._foreseen or self._is_missed(pool, now)
 

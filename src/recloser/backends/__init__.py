@@ -44,7 +44,7 @@ WANTED = 3.0
 """For so many seconds after it was refused a permit, somebody counts as wanting one."""
 
 Pool = str
-"""Which permits a lease is taken from: ``"probe"`` or ``"trial"``."""
+"""Which permits a lease is taken from: ``"probe"``, ``"trial"`` or ``"choice"``; each pool has a cap of its own."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,7 +70,7 @@ class FleetFailover(ServiceSwitcherStrategyManual):
             circuit = self._attribution.circuit(service)
             try:
                 if circuit is not None:
-                    circuit.admit()
+                    circuit.choose()
             except PausedError:
                 continue
             return service
