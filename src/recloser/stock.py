@@ -113,7 +113,7 @@ class Stock:
         return False
 
     def _finds_rest(self, generation: int, now: float) -> bool:
-        """Whether work that a trial lets begin would find what it takes later, if that is not for others to look for."""
+        """Whether work that a trial lets begin would find what it takes later, where others do not look for that."""
         found = [self.has(pool, generation, now) for pool in self._later]  # each that is missing is asked for
         return all(found)
 
