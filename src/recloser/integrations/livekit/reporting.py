@@ -137,4 +137,6 @@ def _judged(circuit: Circuit, error: Exception | str) -> tuple[Outcome, Exceptio
         return classify_text(text), error
     if isinstance(error.__cause__, DeadlineError):
         error = error.__cause__
-    return refined(circuit.rules.judge(error), classify_text(text)), error
+    # Some plugins keep what the provider said in the cause of an error that says nothing.
+    better = classify_text(f"{text} {error.__cause__}" if error.__cause__ else text)
+    return refined(circuit.rules.judge(error), better), error
