@@ -17,7 +17,7 @@ from livekit.agents.voice import io
 from livekit.plugins import cartesia, deepgram, elevenlabs, openai
 
 from tests import faults_websocket as ws
-from tests.faults import Exchange
+from tests.faults import Exchange, FaultServer, Request
 from tests.faults_wire import AUDIO
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "ask",
     "eventually",
     "listen",
+    "requests",
     "say",
     "speak",
     "the_plugin",
@@ -41,6 +42,9 @@ __all__ = [
 
 ONCE = APIConnectOptions(max_retry=0, timeout=1.0)
 TWICE = APIConnectOptions(max_retry=1, retry_interval=0.001, timeout=1.0)
+
+CONNECTED = "CONNECTED"
+"""The method of a connection that is no request yet."""
 
 HEARD = json.dumps(
     {
@@ -56,6 +60,11 @@ HEARD = json.dumps(
 """What Deepgram says of a final transcript."""
 
 
+def requests(server: FaultServer) -> int:
+    """How many requests a provider got, connections that are kept apart."""
+    return sum(each.method != CONNECTED for each in server.requests)
+
+
 @dataclass(frozen=True)
 class Eleven:
     """ElevenLabs' websocket: audio for every text that is flushed, or a silence, or a closed connection."""
@@ -65,13 +74,15 @@ class Eleven:
 
     async def __call__(self, exchange: Exchange) -> None:
         await _accept(exchange)
+        exchange.request.method = CONNECTED
         while True:
             opcode, payload = await ws.read_frame(exchange.reader)
             if opcode == ws.CLOSE:
                 return
             said = json.loads(payload) if opcode == ws.TEXT else {}
-            if not said.get("flush"):
+            if not said.get("flush") or not said["text"].strip():
                 continue
+            exchange.server.requests.append(Request("FLUSH", "/flush"))
             if self.close:
                 exchange.abort()
                 return

@@ -33,6 +33,7 @@ from tests.frameworks.livekit_world import (
     ask,
     eventually,
     listen,
+    requests,
     say,
     speak,
     the_plugin,
@@ -250,7 +251,7 @@ def test_circuits_have_the_names_of_vendors() -> None:
     from livekit.agents import inference  # noqa: PLC0415, I001
     from livekit.plugins import deepgram, openai  # noqa: PLC0415
 
-    key: dict[str, Any] = {"api_key": "k", "api_secret": "s"}
+    key: dict[str, Any] = {"api_key": "k", "api_secret": "s" * 32}
     things: list[tuple[object, str | None]] = [
         (Eleventh(api_key="k"), "elevenlabs"),
         (deepgram.TTS(api_key="k"), "deepgram"),
@@ -397,8 +398,14 @@ async def test_agents_that_bring_their_own_plugins_count_and_those_they_hand_ove
     with suppress(Exception):
         await session.say("Hello")
     await eventually(lambda: counts(recloser, "elevenlabs") == (1, 1), "the first agent's voice")
-    session.update_agent(Agent(instructions="think", llm=model))
-    await eventually(lambda: session.llm is None and session.current_agent.llm is model, "it was handed over")
+    entered = asyncio.Event()
+
+    class Second(Agent):
+        async def on_enter(self) -> None:
+            entered.set()
+
+    session.update_agent(Second(instructions="think", llm=model))
+    await asyncio.wait_for(entered.wait(), 5)
     with suppress(Exception):
         await session.run(user_input="Hello")
     await eventually(lambda: counts(recloser, "openai") == (1, 1), "the second agent's model")
@@ -463,6 +470,8 @@ async def test_realtime_models_fail_and_what_they_fail_with_counts_once(
     from livekit.plugins import openai  # noqa: PLC0415
 
     provider.answer(401)
+    # LiveKit's own task that closes the session raises what the model had failed with.
+    asyncio.get_running_loop().set_exception_handler(lambda *_: None)
 
     def model() -> Any:
         return openai.realtime.RealtimeModel(api_key="k", base_url=f"{provider.url}/v1", conn_options=ONCE)
@@ -496,20 +505,19 @@ class Pair:
         self.servers = servers
 
     def count(self) -> tuple[int, int]:
-        first, second = (server.count() for server in self.servers)
+        first, second = map(requests, self.servers)
         return first, second
 
     async def settled(self) -> tuple[int, int]:
-        """Once no request for nothing is under way."""
+        """Once no request that is for nothing is under way."""
         tasks = [
             task
             for status in self.adapter._status
             for name, task in vars(getattr(status, "_own", status)).items()
             if name.startswith("recovering") and task is not None
         ]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        if tasks:
+            await asyncio.wait(tasks, timeout=5)
         return self.count()
 
 
@@ -529,8 +537,10 @@ async def pair(
     pair = Pair(adapter, first, second, asked, servers)
     pair.healthy = {path: list(plays) for path, plays in provider._plays.items()}  # type: ignore[attr-defined]
     yield pair
-    await pair.settled()
     await adapter.aclose()
+    for status in adapter._status if request.param == "openai.LLM" else ():
+        if status.recovering_task is not None:  # LiveKit leaves it running
+            status.recovering_task.cancel()
 
 
 def down(server: FaultServer, behaviour: Any) -> None:

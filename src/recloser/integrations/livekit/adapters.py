@@ -111,6 +111,9 @@ class _Door:
         except PausedError as paused:
             raise AGENTS.APIError(str(paused), retryable=False) from paused
 
+    def refuses(self) -> bool:
+        return self._circuit.refusal() is not None
+
     def give_back(self, seat: Seat) -> None:
         self._circuit.bound.give_back(seat)
 

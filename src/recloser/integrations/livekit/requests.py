@@ -33,6 +33,10 @@ class Permission(Protocol):
         """Leave to begin; raises an APIError when the provider is paused."""
         ...
 
+    def refuses(self) -> bool:
+        """Whether a request made now would not begin."""
+        ...
+
     def give_back(self, seat: Seat) -> None:
         """Returns a trial that nothing came of."""
         ...

@@ -84,6 +84,8 @@ class Watch:
         for cls, names in ((LLM, ("chat",)), (TTS, ("synthesize", "stream")), (STT, ("stream",))):
             for name in names if isinstance(plugin, cls) else ():
                 setattr(plugin, name, self._followed(getattr(plugin, name)))
+        if hasattr(plugin, "prewarm"):
+            plugin.prewarm = self._prewarming(plugin.prewarm)
         if isinstance(plugin, STT):
             self._watch_recognition()
         if isinstance(plugin, Realtime):
@@ -158,6 +160,15 @@ class Watch:
             return stream
 
         return opened
+
+    def _prewarming(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def prewarmed(*args: Any, **kwargs: Any) -> Any:
+            # A plugin may go on trying to connect, for as long as it takes.
+            if self.permission is None or not self.permission.refuses():
+                original(*args, **kwargs)
+
+        return prewarmed
 
     def _watch_recognition(self) -> None:
         plugin, recognize, attempt = self.plugin, self.plugin.recognize, self.plugin._recognize_impl  # noqa: SLF001 - it is for whoever writes a plugin
