@@ -14,6 +14,7 @@ pytest.importorskip("livekit.agents")
 for _vendor in ("cartesia", "deepgram", "elevenlabs", "openai"):
     pytest.importorskip(f"livekit.plugins.{_vendor}")
 
+import aiohttp
 from livekit.agents import NOT_GIVEN, Agent, AgentSession, APIError, llm, stt, tts
 from livekit.agents.voice.agent_session import SessionConnectOptions
 from livekit.agents.voice.events import ErrorEvent
@@ -473,14 +474,16 @@ async def test_realtime_models_fail_and_what_they_fail_with_counts_once(
     # LiveKit's own task that closes the session raises what the model had failed with.
     asyncio.get_running_loop().set_exception_handler(lambda *_: None)
 
-    def model() -> Any:
-        return openai.realtime.RealtimeModel(api_key="k", base_url=f"{provider.url}/v1", conn_options=ONCE)
-
-    first, second = model(), model()
-    adapter = llm.RealtimeModelFallbackAdapter([first, second])
-    await sessions(Agent(instructions="talk"), llm=adapter, attached={"names": {first: "first", second: "second"}})
-    await eventually(lambda: counts(recloser, "first") == (1, 1), "the first")
-    await eventually(lambda: counts(recloser, "second") == (1, 1), "the second")
+    async with aiohttp.ClientSession() as http:
+        options = {"api_key": "k", "base_url": f"{provider.url}/v1", "conn_options": ONCE, "http_session": http}
+        first, second = openai.realtime.RealtimeModel(**options), openai.realtime.RealtimeModel(**options)
+        adapter = llm.RealtimeModelFallbackAdapter([first, second])
+        names = {first: "first", second: "second"}
+        session = await sessions(Agent(instructions="talk"), llm=adapter, attached={"names": names})
+        await eventually(lambda: counts(recloser, "first") == (1, 1), "the first")
+        await eventually(lambda: counts(recloser, "second") == (1, 1), "the second")
+        with suppress(APIError):
+            await session.aclose()
     assert set(recloser.status()) == {"first", "second"}
 
 
