@@ -22,6 +22,7 @@ MODULES = (
     "recloser.integrations.livekit",
     "recloser.integrations.logs",
     "recloser.integrations.starlette",
+    "recloser.integrations.telephony",
     "recloser.testing",
 )
 OPTIONAL = {"recloser.integrations.livekit": "livekit.agents"}

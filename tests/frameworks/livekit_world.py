@@ -240,6 +240,6 @@ class Ears(io.AudioInput):
 async def eventually(look: Callable[[], object], what: str) -> None:
     """Waits until it is true, ten seconds at the most."""
     async with asyncio.timeout(10):
-        while not look():
+        while not look():  # noqa: ASYNC110 - what is waited for tells nobody
             await asyncio.sleep(0.005)
     assert look(), what

@@ -45,7 +45,7 @@ from recloser.core.prose import close_code_in, known, mentions, plain_kind, pros
 from recloser.core.retry_after import retry_after
 from recloser.errors import PausedError, ProvidersExhaustedError
 
-__all__ = ["classify", "classify_text"]
+__all__ = ["classify", "classify_text", "kind_of_status", "outcome_of"]
 
 IGNORED_KINDS: Final = frozenset({Kind.BAD_REQUEST, Kind.BUG, Kind.CANCELLED})
 
@@ -81,7 +81,9 @@ def classify(error: BaseException, *, now: float) -> Outcome:
         and all(type(each) is str for each in error.args)
     ):
         return _of_words(cls, error.args)
-    return (_of_group(error, now) if is_a(error, BaseExceptionGroup) else _of_one(error, now)) or _outcome(Kind.UNKNOWN)
+    return (_of_group(error, now) if is_a(error, BaseExceptionGroup) else _of_one(error, now)) or outcome_of(
+        Kind.UNKNOWN
+    )
 
 
 _WORDS_ONLY: Final = frozenset({ValueError, RuntimeError, TimeoutError, ConnectionError, TypeError, AttributeError})
@@ -89,7 +91,7 @@ _WORDS_ONLY: Final = frozenset({ValueError, RuntimeError, TimeoutError, Connecti
 
 @lru_cache(maxsize=256)
 def _of_words(cls: type[Exception], args: tuple[str, ...]) -> Outcome:
-    return _of_one(cls(*args), 0.0) or _outcome(Kind.UNKNOWN)
+    return _of_one(cls(*args), 0.0) or outcome_of(Kind.UNKNOWN)
 
 
 @cautious
@@ -98,7 +100,7 @@ def _of_group(group: BaseException, now: float) -> Outcome | None:
     # In a group one real failure is commonly accompanied by the cancellations of its siblings.
     best: Outcome | None = None
     for error in leaves(group):
-        outcome = _of_one(error, now) or _outcome(Kind.UNKNOWN)
+        outcome = _of_one(error, now) or outcome_of(Kind.UNKNOWN)
         if outcome.is_failure:
             return outcome
         if best is None or best.kind is Kind.CANCELLED:
@@ -123,7 +125,7 @@ def _of_one(error: BaseException, now: float) -> Outcome:
         # SDKs wrap whatever happened on the way as a connection error: what it was is more exact.
         if named and (found.kind is Kind.TIMEOUT or found is Outcome.IGNORED):
             return found
-    return own or _outcome(prose_kind(told(error)[1]) or Kind.UNKNOWN, wait=retry_after(error, now))
+    return own or outcome_of(prose_kind(told(error)[1]) or Kind.UNKNOWN, wait=retry_after(error, now))
 
 
 def _exhausted(error: ProvidersExhaustedError, now: float) -> Outcome:
@@ -132,7 +134,7 @@ def _exhausted(error: ProvidersExhaustedError, now: float) -> Outcome:
         found = _own(link, now)
         if found is not None and found.is_failure:
             return found
-    return _outcome(Kind.UNKNOWN)
+    return outcome_of(Kind.UNKNOWN)
 
 
 def _passes_on(found: Outcome, *, named: bool) -> bool:
@@ -146,12 +148,12 @@ def _passes_on(found: Outcome, *, named: bool) -> bool:
 def _own(error: BaseException, now: float) -> Outcome | None:
     """What the exception itself tells, or None."""
     if not is_a(error, Exception):
-        return _outcome(Kind.CANCELLED)
+        return outcome_of(Kind.CANCELLED)
     if is_a(error, PausedError):
         return Outcome.IGNORED
     kind = _by_nature(error) or _by_close_frame(error)
     if kind is not None:
-        return _outcome(kind)
+        return outcome_of(kind)
     status = http_status(error)
     # The sharper evidence first: gRPC, AWS and Twilio say more than HTTP, HTTP says more than a class name.
     kind = (
@@ -165,10 +167,11 @@ def _own(error: BaseException, now: float) -> Outcome | None:
     )
     if kind is None:
         return None
-    return _outcome(kind, status, retry_after(error, now) if status is not None or kind in _MAY_ASK else None)
+    return outcome_of(kind, status, retry_after(error, now) if status is not None or kind in _MAY_ASK else None)
 
 
-def _outcome(kind: Kind, status: int | None = None, wait: float | None = None) -> Outcome:
+def outcome_of(kind: Kind, status: int | None = None, wait: float | None = None) -> Outcome:
+    """What a kind of trouble counts as."""
     return Outcome(Verdict.IGNORED if kind in IGNORED_KINDS else Verdict.FAILURE, kind, status, wait)
 
 
@@ -225,7 +228,8 @@ def _by_close_code(code: int | None, reason: str) -> Kind | None:
         if exact is not None:
             return exact
     if 4400 <= code <= 4599:
-        return _by_status(code - 4000)  # private codes: each provider has its own, but 4401 for 401 is a common habit
+        # Private codes: each provider has its own, but 4401 for 401 is a common habit.
+        return kind_of_status(code - 4000)
     return vocabulary.CLOSE_CODES.get(code, Kind.UNKNOWN)
 
 
@@ -250,7 +254,7 @@ def _by_http(error: BaseException, status: int | None) -> Kind | None:
         return None
     kind = _by_twilio(error) if status < 500 else None
     if kind is None:
-        kind = _by_status(status)
+        kind = kind_of_status(status)
         if status in _OFTEN_INEXACT:
             kind = refined(kind, *told(error))
     return kind
@@ -264,7 +268,7 @@ def _by_twilio(error: BaseException) -> Kind | None:
     return vocabulary.TWILIO.get(code, Kind.BAD_REQUEST if 21000 <= code <= 21999 else None)
 
 
-def _by_status(status: int) -> Kind:
+def kind_of_status(status: int) -> Kind:
     """RFC 9110: 4xx is the caller's mistake (405, 406, 410, 415, 431, 451 too), 5xx the server's; and exceptions."""
     return vocabulary.STATUSES.get(status, Kind.BAD_REQUEST if status < 500 else Kind.SERVER)
 
@@ -319,11 +323,11 @@ def classify_text(text: str) -> Outcome:
     said, plain = words_in(text), spelled([text])
     status = status_in(text)
     if status is not None:
-        return _outcome(refined(_by_status(status), said, plain), status)
+        return outcome_of(refined(kind_of_status(status), said, plain), status)
     closed = _by_close_code(close_code_in(text), text)
     if closed is not None:
-        return _outcome(closed)
+        return outcome_of(closed)
     kinds = known(said)
     if kinds:
-        return _outcome(Kind.QUOTA if Kind.QUOTA in kinds else kinds[0])
-    return _outcome(plain_kind(plain) or Kind.UNKNOWN)
+        return outcome_of(Kind.QUOTA if Kind.QUOTA in kinds else kinds[0])
+    return outcome_of(plain_kind(plain) or Kind.UNKNOWN)

@@ -59,6 +59,14 @@ OWN_LINES: Final = (
     "7 alerts for zq were dropped so far: more than 7 wait for it",
     "the alert zq was not delivered by zq, zq: zq",
     "the alert hook zq cannot be used: zq",
+    "names has zq, which is no class of zq that is loadedzq",
+    "what zq of zq reports counts for no circuit: zq; names={zq: ...}, or [names] in the rules file, says for which",
+    "zq: the call status zq is not known and counts for nothing; known are zq",
+    "zq is attached to already; what was said then stays",
+    "zq follows its circuits already; what was said then stays",
+    "zq has failed (zq), the call goes on with zq",
+    "all services of zq are paused: it begins with the first",
+    "on_failure of zq raised",
 )
 
 # PausedError and ProvidersExhaustedError as text; both quote errors that circuits have counted.

@@ -105,13 +105,18 @@ OWN_CLOSE_CODES: Final[Mapping[int, Kind]] = {
     1009: Kind.UNKNOWN,  # larger than our own limit: either side may be to blame
 }
 
-# Twilio's own numbers where they say something else than the HTTP status; the rest of 21xxx is about one callee or one
-# request (https://www.twilio.com/docs/api/errors).
+# Twilio's own numbers where they say something else than the HTTP status, or come without one, as in a status callback;
+# the rest of 21xxx is about one callee or one request (https://www.twilio.com/docs/api/errors).
 TWILIO: Final[Mapping[int, Kind]] = {
+    10001: Kind.AUTH,  # account is not active
+    10004: Kind.RATE_LIMIT,  # the account's limit of concurrent calls
+    10005: Kind.AUTH,  # voice calling has been disabled for this account
     20003: Kind.AUTH,
     20005: Kind.AUTH,  # account not active
+    20403: Kind.AUTH,  # the account has been suspended or closed
     20429: Kind.RATE_LIMIT,
     21611: Kind.RATE_LIMIT,  # this From number has a full queue
+    21730: Kind.SERVER,  # Twilio is under maintenance
     60202: Kind.BAD_REQUEST,  # Verify, one recipient: too many checks
     60203: Kind.BAD_REQUEST,  # Verify, one recipient: too many sends, although the status is 429
     60212: Kind.BAD_REQUEST,  # Verify, one recipient: too many at once

@@ -68,33 +68,34 @@ class Attribution:
 
     def check(self, known: Iterable[type]) -> None:
         """Says of each class that ``names`` has by its name, and that is not among those ``known``, that it is not."""
-        there = {name for cls in known for name in _names_of(cls)}
-        for name in self._names:
-            if isinstance(name, str) and name not in there:
+        said = [name for name in self._names if isinstance(name, str)]
+        there = {name for cls in known for name in _names_of(cls)} if said else set()
+        for name in said:
+            if name not in there:
                 near = difflib.get_close_matches(name, there, 1)
                 meant = f"; did you mean {near[0]!r}?" if near else ""
-                self.say(name, "names has %r, which is no class of %s%s", name, self._framework, meant)
+                if self._new(name):
+                    _log.warning("names has %r, which is no class of %s that is loaded%s", name, self._framework, meant)
 
     def unknown(self, thing: object, error: object) -> None:
         """Says of the class of ``thing``, once in a process, that its errors count for no circuit."""
         cls = type(thing).__name__
-        self.say(
-            cls,
-            "%s: an error of %s counts for no circuit: %s; say which it is with names={%r: ...}, or under [names] in "
-            "the rules file",
-            self._framework,
-            cls,
-            error,
-            cls,
-        )
+        if self._new(cls):
+            _log.warning(
+                "what %s of %s reports counts for no circuit: %s; names={%r: ...}, or [names] in the rules file, says "
+                "for which",
+                cls,
+                self._framework,
+                error,
+                cls,
+            )
 
-    def say(self, name: str, message: str, *args: object) -> None:
-        """Logs ``message``, unless something was said of ``name`` before."""
+    def _new(self, name: str) -> bool:
+        """Whether nothing has been said of ``name`` yet; something is now."""
         with _saying:
-            if (self._framework, name) in _said:
-                return
+            before = (self._framework, name) in _said
             _said.add((self._framework, name))
-        _log.warning(message, *args)
+        return not before
 
 
 def _checked(names: Names | None) -> dict[Any, str | Circuit]:

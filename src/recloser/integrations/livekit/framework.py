@@ -8,6 +8,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
+from recloser.integrations.needs import need
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -25,26 +27,9 @@ __all__ = [
     "leaves",
 ]
 
-_OLDEST: Final = (1, 5)
-_HOW: Final = "pip install 'livekit-agents>=1.5'"
-
 # Imported by its name, so that the package's types are the same whether or not LiveKit is installed.
-try:
-    AGENTS: Any = importlib.import_module("livekit.agents")
-except ModuleNotFoundError as _error:
-    if (_error.name or "").partition(".")[0] != "livekit":
-        raise
-    _message = f"recloser.integrations.livekit needs LiveKit Agents, which is not installed: {_HOW}"
-    raise ModuleNotFoundError(_message, name=_error.name) from _error
-
-
-def _check(version: str) -> None:
-    if tuple(int(part) for part in re.findall(r"\d+", version)[:2]) < _OLDEST:
-        message = f"recloser.integrations.livekit needs LiveKit Agents 1.5 or newer, and {version} is installed: {_HOW}"
-        raise ImportError(message, name="livekit.agents")
-
-
-_check(AGENTS.__version__)
+need("recloser.integrations.livekit", "livekit-agents", "1.5")
+AGENTS: Final[Any] = importlib.import_module("livekit.agents")
 
 STT: Final[Any] = AGENTS.stt.STT
 TTS: Final[Any] = AGENTS.tts.TTS

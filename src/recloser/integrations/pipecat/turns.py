@@ -1,0 +1,153 @@
+"""The turns of one service: requests that are under way, from each to its first answer and to its end.
+
+A provider may fail without a word: it takes a request and answers nothing, or ends the answer before it began. Turns
+find that out, and they find out that a provider does answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from typing import TYPE_CHECKING
+
+from recloser.errors import DeadlineError, RefusedResultError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from recloser.circuit import Circuit
+    from recloser.integrations.calls import Call
+
+__all__ = ["Turns"]
+
+_A_MOMENT = 0.05
+
+
+class Turns:
+    """What one service has been asked for and not answered yet. Moments are the event loop's time.
+
+    Args:
+        call: where answers are reported.
+        find: the circuit of the service, None when it has none.
+        failed: is told the error of a turn that failed without a word.
+        first_item: after so many seconds without a first item a turn has failed, where the circuit's policy says
+            nothing else; None for never.
+        idles: whether a silence between two items is the provider's, so that the policy's ``idle`` is meant.
+    """
+
+    def __init__(
+        self,
+        call: Call,
+        find: Callable[[], Circuit | None],
+        failed: Callable[[Exception], None],
+        *,
+        first_item: float | None,
+        idles: bool = False,
+    ) -> None:
+        self._call = call
+        self._find = find
+        self._failed = failed
+        self._first_item = first_item
+        self._idles = idles
+        # When each turn that is waiting for its first item began, and those that have had it and are not over.
+        self._waiting: dict[str, float] = {}
+        self._answering: set[str] = set()
+        self._last = self._dropped = -math.inf
+        self._timer: asyncio.TimerHandle | None = None
+
+    def begin(self, turn: str) -> None:
+        """Something was asked for; said again of the same turn, it is not another."""
+        if turn in self._waiting or turn in self._answering:
+            return
+        # Pipecat tells of a request a moment later: this one may be of what has just been dropped.
+        if self._now() - self._dropped > _A_MOMENT:
+            self._waiting[turn] = self._now()
+            self._watch()
+
+    def item(self, turn: str) -> None:
+        """A part of the answer came: audio, a token. The first one is a success."""
+        now = self._now()
+        before, self._last = self._last, now
+        if turn in self._answering:
+            return
+        began = self._waiting.pop(turn, None)
+        self._answering.add(turn)
+        # What a provider was busy with before is not what this turn waited for.
+        self.answered(None if began is None else now - max(began, before))
+        self._watch()
+
+    def answered(self, elapsed: float | None = None) -> None:
+        """The provider answered something, after so many seconds."""
+        circuit = self._find()
+        if circuit is not None:
+            self._call.succeed(circuit, elapsed)
+
+    def end(self, turn: str, missing: str = "") -> None:
+        """The turn is over; one that has had no item failed if ``missing`` says what it should have had."""
+        waited = self._waiting.pop(turn, None) is not None
+        self._answering.discard(turn)
+        if waited and missing:
+            self._failed(RefusedResultError(missing))
+
+    def is_waiting(self, turn: str) -> bool:
+        """Whether the turn has begun, and neither ended nor had an item."""
+        return turn in self._waiting
+
+    @property
+    def under_way(self) -> bool:
+        """Whether any turn has begun and is not over."""
+        return bool(self._waiting or self._answering)
+
+    def drop(self) -> None:
+        """Whatever is under way does not matter any more: it was interrupted, it failed, or the call is over."""
+        self._waiting.clear()
+        self._answering.clear()
+        self._dropped = self._now()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    def _due(self) -> tuple[float, str, float] | None:
+        """When which deadline passes unless something comes, and how long it is."""
+        circuit = self._find()
+        if circuit is None:
+            return None
+        policy = circuit.policy
+        first = policy.first_item or self._first_item
+        if self._waiting and first is not None:
+            return max(min(self._waiting.values()), self._last) + first, "first_item", first
+        if self._idles and self._answering and policy.idle is not None:
+            return self._last + policy.idle, "idle", policy.idle
+        return None
+
+    def _watch(self) -> None:
+        due = self._due()
+        if due is None:
+            return
+        if self._timer is not None and self._timer.when() > due[0]:
+            self._timer.cancel()
+            self._timer = None
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_at(due[0], self._look, due[0])
+
+    def _look(self, set_for: float) -> None:
+        self._timer = None
+        due, now, circuit = self._due(), self._now(), self._find()
+        if due is None or circuit is None:
+            return
+        when, which, length = due
+        if now < when:
+            self._watch()
+            return
+        error = DeadlineError(circuit.name, which, length, now - set_for)
+        if error.stalled:
+            # This process stood still, and whatever came meanwhile has not been looked at: another chance for it.
+            circuit.bound.stalled(error)
+            self._last = now
+            self._watch()
+            return
+        self.drop()
+        self._failed(error)

@@ -1,0 +1,65 @@
+"""Voices need Pipecat, and asyncio."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.faults import FaultServer
+
+HAS_PIPECAT = importlib.util.find_spec("pipecat") is not None
+
+
+class Missing(pytest.Module):
+    """A module of tests that is skipped, with a reason, before it is imported."""
+
+    def collect(self) -> Iterator[pytest.Item]:
+        pytest.skip("pipecat is not installed", allow_module_level=True)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> pytest.Module | None:
+    """Tests in this folder import what imports Pipecat."""
+    if HAS_PIPECAT or Path(__file__).parent not in module_path.parents:
+        return None
+    return Missing.from_parent(parent, path=module_path)
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """Pipecat is asyncio's."""
+    return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Iterator[None]:
+    """Pipecat logs to loguru, on stderr, and much."""
+    from loguru import logger  # noqa: PLC0415 - it comes with Pipecat
+
+    logger.disable("pipecat")
+    yield
+    logger.enable("pipecat")
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A websocket that does not open is given up after 10 s; nobody waits for that here."""
+    from tests.voice.family import impatience  # noqa: PLC0415 - as above
+
+    for defaults, name, value in impatience():
+        monkeypatch.setitem(defaults, name, value)
+
+
+@pytest.fixture
+def provider() -> Iterator[FaultServer]:
+    """A provider of anything."""
+    from tests.faults import FaultServer  # noqa: PLC0415 - as above
+
+    with FaultServer() as server:
+        yield server
