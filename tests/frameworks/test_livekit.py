@@ -225,6 +225,51 @@ async def test_a_success_closes_a_circuit_that_is_being_tested(
     await eventually(lambda: recloser.circuit("openai").state is State.CLOSED, "it is closed")
 
 
+class Streamer(tts.TTS):
+    """A plugin that speaks a whole text by a stream of its own, as LiveKit's gateway does."""
+
+    def __init__(self, *, healthy: bool) -> None:
+        super().__init__(capabilities=tts.TTSCapabilities(streaming=True), sample_rate=24000, num_channels=1)
+        self.healthy = healthy
+
+    def synthesize(self, text: str, *, conn_options: Any = ONCE) -> Any:
+        return self._synthesize_with_stream(text, conn_options=conn_options)
+
+    def stream(self, *, conn_options: Any = ONCE) -> Any:
+        return StreamerStream(tts=self, conn_options=conn_options)
+
+
+class StreamerStream(tts.SynthesizeStream):
+    async def _run(self, output_emitter: Any) -> None:
+        output_emitter.initialize(request_id="r", sample_rate=24000, num_channels=1, mime_type="audio/pcm", stream=True)
+        output_emitter.start_segment(segment_id="s")
+        async for _ in self._input_ch:
+            self._mark_started()
+        if not self._tts.healthy:
+            raise APIError("synthesis failed")
+        output_emitter.push(AUDIO)
+        output_emitter.end_segment()
+
+
+@pytest.mark.parametrize(("healthy", "counted"), [(True, (1, 0)), (False, (1, 1))])
+async def test_a_plugin_that_uses_itself_makes_one_request(
+    recloser: Sandbox, *, healthy: bool, counted: tuple[int, int]
+) -> None:
+    """Both streams of it tell of the same failure and of the same answer; asked for leave, it takes one trial."""
+    plugin = Streamer(healthy=healthy)
+    adapter = follow(tts.FallbackAdapter([plugin], max_retry_per_tts=0), names={Streamer: "own"})
+    recloser.trip("own")
+    recloser.clock.advance("15m")
+    with suppress(APIError):
+        assert await say(adapter)
+    assert await asyncio.sleep(0, recloser.circuit("own").state) is (State.CLOSED if healthy else State.OPEN)
+    recloser.heal("own")
+    with suppress(APIError):
+        assert await say(plugin, TWICE)
+    assert counts(recloser, "own") == counted
+    await adapter.aclose()
+
+
 # -- names -----------------------------------------------------------------------------------------------------------
 
 
