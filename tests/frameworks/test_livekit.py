@@ -438,25 +438,33 @@ async def test_a_session_hears_its_ears_fail(
 async def test_agents_that_bring_their_own_plugins_count_and_those_they_hand_over_to(
     recloser: Sandbox, provider: FaultServer, other: FaultServer, make: Any, sessions: Any
 ) -> None:
-    """A session is attached to before anybody knows who will speak in it."""
+    """Whoever attaches to a session does not know yet who will speak in it; an adapter hides the very first error."""
     provider.play(Eleven(close=True), path="/v1/text-to-speech")
-    other.answer(503)
-    voice, model = await make("elevenlabs.TTS", provider.url), await make("openai.LLM", other.url)
-    session = await sessions(Agent(instructions="speak", tts=voice))
+    other.play(Eleven(), path="/v1/text-to-speech")
+    names: dict[Any, str] = {}
+    voices = []
+    for name, server in (("first", provider), ("second", provider), ("third", other)):
+        voices.append(await make("elevenlabs.TTS", server.url))
+        names[voices[-1]] = name
+    session = await sessions(Agent(instructions="speak", tts=voices[0]), attached={"names": names})
+    session.output.audio = Mouth()
     with suppress(Exception):
         await session.say("Hello")
-    await eventually(lambda: counts(recloser, "elevenlabs") == (1, 1), "the first agent's voice")
-    entered = asyncio.Event()
+    await eventually(lambda: counts(recloser, "first") == (1, 1), "the first agent's voice")
+    said = asyncio.Event()
 
     class Second(Agent):
         async def on_enter(self) -> None:
-            entered.set()
+            await self.session.say("Hello")
+            said.set()
 
-    session.update_agent(Second(instructions="think", llm=model))
-    await asyncio.wait_for(entered.wait(), 5)
-    with suppress(Exception):
-        await session.run(user_input="Hello")
-    await eventually(lambda: counts(recloser, "openai") == (1, 1), "the second agent's model")
+    adapter = tts.FallbackAdapter(voices[1:], max_retry_per_tts=0)
+    session.update_agent(Second(instructions="speak", tts=adapter))
+    await asyncio.wait_for(said.wait(), 10)
+    await eventually(lambda: counts(recloser, "third") == (1, 0), "the second agent's voice")
+    assert counts(recloser, "second") == (1, 1)
+    await session.aclose()
+    await adapter.aclose()
 
 
 async def test_sessions_that_share_a_plugin_have_one_failure_each(
@@ -477,6 +485,12 @@ async def test_sessions_that_share_a_plugin_have_one_failure_each(
     with suppress(Exception):
         await third.run(user_input="Hello")
     assert counts(recloser, "openai") == (3, 3)
+    fourth = await sessions(Agent(instructions="be brief"), llm=model)
+    for session in (third, fourth):
+        await session.aclose()
+    with pytest.raises(APIError):
+        await ask(model)
+    assert counts(recloser, "openai") == (3, 3), "nobody is attached any more"
 
 
 async def test_interrupted_speech_of_a_session_counts_nothing(
@@ -619,17 +633,23 @@ async def test_what_an_adapter_hides_is_its_plugins_failure(
 
 @pytest.mark.parametrize("by", ["operator", "fleet"])
 async def test_a_paused_provider_is_left_alone_and_comes_back(
-    recloser: Sandbox, pair: Pair, provider: FaultServer, by: str
+    caplog: pytest.LogCaptureFixture, recloser: Sandbox, pair: Pair, by: str
 ) -> None:
-    """Not one request reaches it, none for nothing either; after the pause the first is its test."""
+    """No request reaches it, none for nothing either, and the log is quiet; after the pause the first is its test."""
     follow(pair.adapter, names=pair.names)
     if by == "fleet":
         recloser.trip("first")
     else:
         recloser.pause("first", reason="invoice", by="ann", for_="15m")
-    for number in range(1, 6):
-        assert await pair.request(pair.adapter)
-        assert pair.count() == (0, number)
+    with caplog.at_level(logging.WARNING, "livekit.agents"):
+        for number in range(1, 6):
+            assert await pair.request(pair.adapter)
+            assert pair.count() == (0, number)
+        await pair.settled()
+    assert not [
+        each for each in caplog.messages if "FallbackAdapter" in each or "switching" in each or "recover" in each
+    ]
+    assert not [each for each in caplog.messages if "unavailable" in each or "failed" in each]
     recloser.clock.advance("15m")
     assert recloser.circuit("first").state is State.HALF_OPEN
     assert await pair.request(pair.adapter)
@@ -727,8 +747,47 @@ async def test_a_silent_provider_fails_over(recloser: Sandbox, pair: Pair, provi
     assert recloser.circuit("first").snapshot().failures == 2
 
 
+class Quiet(llm.LLM):
+    """A model that says who speaks, and nothing more."""
+
+    def chat(self, *, chat_ctx: Any, tools: Any = None, conn_options: Any = ONCE, **_: Any) -> Any:
+        return QuietStream(self, chat_ctx=chat_ctx, tools=tools or [], conn_options=conn_options)
+
+
+class QuietStream(llm.LLMStream):
+    async def _run(self) -> None:
+        self._event_ch.send_nowait(llm.ChatChunk(id="c", delta=llm.ChoiceDelta(role="assistant")))
+        await asyncio.Event().wait()
+
+
+async def test_the_role_alone_is_no_answer(recloser: Sandbox, provider: FaultServer, make: Any) -> None:
+    """Some models send it at once, and then think for ever."""
+    adapter = llm.FallbackAdapter([Quiet(), await make("openai.LLM", provider.url)])
+    follow(adapter, names={Quiet: "quiet"}, first_item=0.1)
+    assert await ask(adapter)
+    assert counts(recloser, "quiet") == (1, 1)
+    await asyncio.wait([adapter._status[0].recovering_task])
+    await adapter.aclose()
+
+
+@pytest.mark.realtime
+async def test_an_answer_that_has_begun_in_time_may_take_its_time(
+    recloser: Sandbox, provider: FaultServer, make: Any
+) -> None:
+    """The limit is one for the first item, and an answer may be long."""
+    provider.play(Stall(2))
+    model = await make("openai.LLM", provider.url)
+    adapter = follow(llm.FallbackAdapter([model]), first_item=0.3)
+    task = asyncio.ensure_future(ask(adapter))
+    await asyncio.sleep(0.5)
+    provider.release()
+    assert await task == "Hello there"
+    assert counts(recloser, "openai") == (1, 0)
+    await adapter.aclose()
+
+
 async def test_a_limit_that_has_an_answer_in_time_changes_nothing(recloser: Sandbox, pair: Pair) -> None:
-    """The limit is one for the first item: what follows may take as long as it takes."""
+    """For whatever sort of provider."""
     follow(pair.adapter, names=pair.names, first_item="5s")
     assert await pair.request(pair.adapter)
     await eventually(lambda: counts(recloser, "first") == (1, 0), "it is counted")
