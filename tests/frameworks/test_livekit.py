@@ -740,8 +740,8 @@ async def test_a_silent_provider_fails_over(recloser: Sandbox, pair: Pair, provi
     follow(pair.adapter, names=pair.names, first_item="200ms" if by == "argument" else None)
     loop = asyncio.get_running_loop()
     began = loop.time()
-    assert await pair.request(pair.adapter)
-    assert 0.2 <= loop.time() - began < 2
+    assert await asyncio.wait_for(pair.request(pair.adapter), 5)
+    assert 0.2 <= loop.time() - began < 4
     assert (await pair.settled())[1] == 1
     # The request, and the one that the adapter sends for nothing while the circuit lets it.
     assert recloser.circuit("first").snapshot().failures == 2
@@ -764,7 +764,7 @@ async def test_the_role_alone_is_no_answer(recloser: Sandbox, provider: FaultSer
     """Some models send it at once, and then think for ever."""
     adapter = llm.FallbackAdapter([Quiet(), await make("openai.LLM", provider.url)])
     follow(adapter, names={Quiet: "quiet"}, first_item=0.1)
-    assert await ask(adapter)
+    assert await asyncio.wait_for(ask(adapter), 5)
     assert counts(recloser, "quiet") == (1, 1)
     await asyncio.wait([adapter._status[0].recovering_task])
     await adapter.aclose()
