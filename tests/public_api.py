@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import importlib
+import importlib.util
 import inspect
 import re
 import typing
@@ -18,18 +19,36 @@ SNAPSHOT = Path(__file__).with_name("public_api.txt")
 MODULES = (
     "recloser",
     "recloser.alerts",
+    "recloser.integrations.livekit",
     "recloser.integrations.logs",
     "recloser.integrations.starlette",
     "recloser.integrations.telephony",
     "recloser.testing",
 )
+OPTIONAL = {"recloser.integrations.livekit": "livekit.agents"}
+"""Modules for packages that not every session installs; without the package their lines stay as they were."""
 CALLING = {"__call__", "__enter__", "__aenter__"}
 """Ways to use an object that have no name of their own in the user's code."""
 
 
 def render() -> str:
     """The whole public API, one name a line."""
-    return "".join(f"{line}\n" for name in MODULES for line in _module(importlib.import_module(name)))
+    return "".join(f"{line}\n" for name in MODULES for line in _lines(name))
+
+
+def _lines(name: str) -> Iterator[str]:
+    if name not in OPTIONAL or _installed(OPTIONAL[name]):
+        yield from _module(importlib.import_module(name))
+    else:
+        mine = re.compile(rf"\s*([a-z]+ )*{re.escape(name)}\.")
+        yield from (line for line in SNAPSHOT.read_text(encoding="utf-8").splitlines() if mine.match(line))
+
+
+def _installed(package: str) -> bool:
+    try:
+        return importlib.util.find_spec(package) is not None
+    except ModuleNotFoundError:  # not even what it would be in
+        return False
 
 
 def _module(module: ModuleType) -> Iterator[str]:

@@ -63,6 +63,7 @@ OWN_LINES: Final = (
     "what zq of zq reports counts for no circuit: zq; names={zq: ...}, or [names] in the rules file, says for which",
     "zq: the call status zq is not known and counts for nothing; known are zq",
     "zq is attached to already; what was said then stays",
+    "zq follows its circuits already; what was said then stays",
     "zq has failed (zq), the call goes on with zq",
     "all services of zq are paused: it begins with the first",
     "on_failure of zq raised",
