@@ -125,13 +125,13 @@ class Gate:
         """
         return self, self.bound.trial()
 
-    def choose(self) -> None:
-        """Takes leave for work that has begun to use this circuit's provider for a while.
+    def choose(self) -> Seat | None:
+        """Leave for work that has begun to use this circuit's provider for a while, and the choice that it took, if any.
 
         Raises:
             PausedError: when there is none.
         """
-        self.bound.choice()
+        return self.bound.choice()
 
     def refusal(self) -> PausedError | None:
         """Why work that depends on this circuit should not begin now; None when it may. Takes nothing."""

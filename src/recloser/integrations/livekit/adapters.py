@@ -3,7 +3,7 @@
 An adapter has a memory of its own, one flag for each plugin and session: a plugin that failed once is down until a
 request that is sent to it for nothing, with every request, succeeds. Here the circuit is asked first. What it lets
 through is the adapter's own business, as before; each plugin is asked for leave once more when its request begins,
-where a circuit that is being tested hands out its trials.
+where a circuit that is being tested hands out its choices.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def follow(
 ) -> _A:
     """Has a fallback adapter keep away from providers whose circuits are OPEN or PAUSED, and counts what they do.
 
-    In HALF_OPEN a request goes to the provider as a trial, ``probes`` of them per ``probe_timeout`` over the whole
+    In HALF_OPEN a request goes to the provider as a test, ``probes`` of them per ``probe_timeout`` over the whole
     fleet; when it fails, the same request goes on to the next. With all providers paused nobody is called, and the
     adapter fails at once.
 
@@ -107,12 +107,12 @@ class _Door:
 
     def admit(self) -> Seat | None:
         try:
-            return self._circuit.admit()[1]
+            return self._circuit.choose()
         except PausedError as paused:
             raise AGENTS.APIError(str(paused), retryable=False) from paused
 
     def refuses(self) -> bool:
-        return self._circuit.refusal() is not None
+        return _refuses(self._circuit)
 
     def give_back(self, seat: Seat) -> None:
         self._circuit.bound.give_back(seat)
@@ -120,6 +120,10 @@ class _Door:
     def limit(self) -> Limit | None:
         seconds = self._first_item or self._circuit.policy.first_item
         return Limit(self._circuit.name, seconds) if seconds else None
+
+
+def _refuses(circuit: Circuit) -> bool:
+    return circuit.bound.refusal("choice") is not None
 
 
 class _Status:
@@ -144,7 +148,7 @@ class _Status:
         self.__dict__["_down"] = None if available else self._generations()
 
     def _may_begin(self) -> bool:
-        return any(circuit.refusal() is None for circuit in self._circuits)
+        return not all(_refuses(circuit) for circuit in self._circuits)
 
     def _generations(self) -> list[int]:
         return [circuit.bound.current().generation for circuit in self._circuits]
