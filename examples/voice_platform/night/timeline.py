@@ -1,0 +1,2 @@
+def draw(entries, began):
+    return "<svg/>"
