@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -21,4 +21,5 @@ class Journal:
 
     async def note(self, kind: str, lead: str = "", **facts: str | int) -> None:
         """Writes down what happened."""
-        await self._redis.xadd(JOURNAL, {"kind": kind, "lead": lead, "worker": self._worker, **facts})
+        entry: dict[Any, Any] = {"kind": kind, "lead": lead, "worker": self._worker, **facts}
+        await self._redis.xadd(JOURNAL, entry)

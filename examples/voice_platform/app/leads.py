@@ -41,8 +41,8 @@ class Leads:
 
     async def take(self) -> str | None:
         """Locks the next lead; None when another worker was quicker."""
-        lead: bytes | None = await self._take(keys=[WAITING, LOCKED], args=[time.time(), self._worker])
-        return None if lead is None else lead.decode()
+        lead: str | None = await self._take(keys=[WAITING, LOCKED], args=[time.time(), self._worker])
+        return lead
 
     async def put_back(self, lead: str, delay: float) -> None:
         """Unlocks a lead, to be called in so many seconds."""

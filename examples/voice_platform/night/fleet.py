@@ -51,7 +51,7 @@ class Fleet:
     def __enter__(self) -> Self:
         for name in self.names:
             with (self._out / f"{name.replace(' ', '-')}.log").open("wb") as log:
-                process = subprocess.Popen(
+                process = subprocess.Popen(  # noqa: S603 - this interpreter
                     [sys.executable, "-m", "examples.voice_platform.app.worker", name],
                     env={**os.environ, **self._environment},
                     stdin=subprocess.DEVNULL,
@@ -75,4 +75,5 @@ class Fleet:
         """Raises RuntimeError when a worker has died."""
         for name, process in zip(self.names, self._processes, strict=True):
             if process.poll() is not None:
-                raise RuntimeError(f"{name} has died, see its log in {self._out}")
+                msg = f"{name} has died, see its log in {self._out}"
+                raise RuntimeError(msg)

@@ -56,7 +56,7 @@ _TOLD = {
     "waits": "waits, since {why}",
     "fetched": "is taken by {worker}",
     "refused": "goes back: {why}",
-    "cut": "is cut short by {ears}, {errors} errors, and goes back to the queue",
+    "cut": "is cut short: {ears} fails ({errors}x told), back to the queue",
     "served": "is served: {ears} heard, {voice} spoke",
 }
 
@@ -79,7 +79,7 @@ class Record:
         self._fleet = fleet
         self._slack = slack
         self._now = now
-        self._journal = "0"
+        self._journal = "0-0"
         self._events = self._messages = 0
 
     def note(self, kind: str, **facts: object) -> None:
@@ -103,12 +103,11 @@ class Record:
         print(line, flush=True)
 
     def _calls(self) -> list[Entry]:
-        found = self._redis.xrange(JOURNAL, min=f"({self._journal}" if self._journal != "0" else "-")
+        found: Any = self._redis.xrange(JOURNAL, min=f"({self._journal}")
         entries = []
-        for key, said in found:
-            self._journal = key.decode()
-            facts = {name.decode(): value.decode() for name, value in said.items()}
-            entries.append(Entry(int(self._journal.split("-")[0]) / 1000, "call", facts.pop("kind"), facts))
+        for key, facts in found:
+            self._journal = key
+            entries.append(Entry(int(key.split("-")[0]) / 1000, "call", facts.pop("kind"), facts))
         return entries
 
     def _circuits(self) -> list[Entry]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from examples.voice_platform.app.leads import LOCKED, SERVED, WAITING
 from recloser import State
@@ -23,10 +23,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Night"]
 
-NAMES = (
-    "Ada Bob Cleo Dan Eve Finn Gus Hana Ivo Jane Kim Liv Max Nora Otis Pia Quinn Rosa Sam Tess Uma Vera Wim Xena Yuri Zoe "
-    "Abel Bea Cid Dora Emil Fay"
-).split()
+NAMES: tuple[str, ...] = (
+    *("Ada", "Bob", "Cleo", "Dan", "Eve", "Finn", "Gus", "Hana", "Ivo", "Jane", "Kim", "Liv", "Max", "Nora", "Otis"),
+    *("Pia", "Quinn", "Rosa", "Sam", "Tess", "Uma", "Vera", "Wim", "Xena", "Yuri", "Zoe", "Abel", "Bea", "Cid", "Dora"),
+    *("Emil", "Fay"),
+)
 
 _BOUND = 60.0
 
@@ -61,10 +62,12 @@ class Night:
 
     # [steps
     def all_is_well(self) -> None:
+        """Everybody is heard by the primary."""
         self.step("all is well")
         self.until_served(self.add(6))
 
     def a_call_is_cut(self) -> None:
+        """The call ends at once, counts as one failure, and is made again."""
         self.step("soniox drops one call in the middle")
         (lead,) = self.add(1)
         self.until(lambda: self.providers.soniox.conversations, "a conversation has begun")
@@ -75,6 +78,7 @@ class Night:
         self.until_served([lead])
 
     def the_primary_fails(self) -> None:
+        """Three calls in three processes are one trip and one message, and the next calls are heard by the fallback."""
         self.step("soniox goes down, for everybody")
         leads = self.add(3)
         self.breaks_in_the_middle(self.providers.soniox, "soniox")
@@ -83,6 +87,7 @@ class Night:
         self.until_served(leads)
 
     def the_fallback_fails(self) -> None:
+        """Dialling stops, and what is added to the queue stays there; a test shows that the primary is still down."""
         self.step("deepgram goes down as well")
         self.add(3)
         self.breaks_in_the_middle(self.providers.deepgram, "deepgram")
@@ -92,12 +97,14 @@ class Night:
         self.until(lambda: self.record.of("circuit", "re-tripped", circuit="soniox"), "soniox was tested, in vain")
 
     def the_fallback_is_back(self) -> None:
+        """One call tests it, and dialling begins again little by little."""
         self.step("deepgram is well again, which nobody knows")
         self.providers.heals(self.providers.deepgram)
         self.until(lambda: self.record.of("circuit", "resumed", circuit="deepgram"), "deepgram is tested")
         self.until_served(self.leads)
 
     def the_primary_is_back(self) -> None:
+        """One call tests it, and new calls are heard by it again."""
         self.step("soniox is well again")
         self.providers.heals(self.providers.soniox)
         self.until(lambda: self.is_half_open("soniox"), "soniox is to be tested")
@@ -117,7 +124,7 @@ class Night:
 
     def add(self, count: int) -> list[str]:
         """So many new leads are to be called."""
-        new = NAMES[len(self.leads) : len(self.leads) + count]
+        new = list(NAMES[len(self.leads) : len(self.leads) + count])
         self.leads += new
         self.record.note(f"{count} more to be called", leads=count)
         self.redis.zadd(WAITING, {lead: time.time() for lead in new})
@@ -139,15 +146,16 @@ class Night:
 
     def served(self) -> list[str]:
         """Who was served, in order."""
-        return [lead.decode() for lead in self.redis.lrange(SERVED, 0, -1)]
+        served: Any = self.redis.lrange(SERVED, 0, -1)
+        return list(served)
 
     def waiting(self) -> int:
         """How many leads wait."""
-        return self.redis.zcard(WAITING)
+        return int(self.redis.zcard(WAITING))
 
     def locked(self) -> int:
         """How many leads are locked."""
-        return self.redis.hlen(LOCKED)
+        return int(self.redis.hlen(LOCKED))
 
     def breaks_in_the_middle(self, ears: Ears, circuit: str) -> None:
         """It goes down while all workers are in a conversation, or as good as all, and is paused."""

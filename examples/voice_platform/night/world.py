@@ -7,7 +7,7 @@ import itertools
 import json
 import struct
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tests import faults_websocket as ws
 from tests.faults import Answer, Behaviour, FaultServer
@@ -18,6 +18,7 @@ from tests.voice.provider import Http, Talk
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Self
 
     from tests.faults import Exchange, Request
     from tests.voice.provider import Message
@@ -45,6 +46,7 @@ class Ears:
         self._complains = complains
 
     async def __call__(self, exchange: Exchange) -> None:
+        """Listens until the conversation is over, or something breaks."""
         if self.down:
             await Answer(503)(exchange)
             return
@@ -52,7 +54,7 @@ class Ears:
 
         def answers(heard: object) -> Iterable[Message | bytes | int]:
             nonlocal begun
-            found = [_FINISHED, 1000] if heard == "" else list(self._talk.answers(heard))
+            found: list[Message | bytes | int] = [_FINISHED, 1000] if heard == "" else list(self._talk.answers(heard))
             self.conversations += bool(found) and not begun
             begun |= bool(found)
             return found
@@ -86,6 +88,7 @@ class _Says:
         self._message = message
 
     async def __call__(self, exchange: Exchange) -> None:
+        """Says it."""
         if self._message:
             await exchange.send(ws.frame(ws.TEXT, self._message.encode()))
         await exchange.send(ws.frame(ws.CLOSE, struct.pack("!H", self._code)))
@@ -123,9 +126,9 @@ class Providers:
         """It is well again."""
         ears.down = False
 
-    def __enter__(self) -> Providers:
+    def __enter__(self) -> Self:
         self.server.__enter__()
         return self
 
-    def __exit__(self, *exc_info: Any) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         self.server.__exit__(*exc_info)
