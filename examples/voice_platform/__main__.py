@@ -29,8 +29,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m examples.voice_platform", description=main.__doc__)
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="where the record, the events and the picture go")
     out: Path | None = parser.parse_args().out
-    if importlib.util.find_spec("pipecat") is None:
-        parser.error('no Pipecat: install "pipecat-ai[openai,deepgram,elevenlabs,cartesia,soniox]"')
+    if any(importlib.util.find_spec(module) is None for module in ("pipecat", "deepgram", "openai", "websockets")):
+        parser.error('install "pipecat-ai[openai,deepgram,elevenlabs,cartesia,soniox]"')
     if REDIS not in BINARIES:
         parser.error(why_missing(REDIS))
     out = out or Path(tempfile.mkdtemp(prefix="voice-platform-"))

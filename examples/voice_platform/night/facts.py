@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
-from examples.voice_platform.night.states import EARS, Span, dialling
+from examples.voice_platform.night.states import EARS, Span, dialling, held
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,15 +56,20 @@ def _circuits(night: Night) -> Iterator[Claim]:
     trips = Counter(each.facts["circuit"] for each in record.of("circuit", "tripped"))
     yield Claim("the fleet tripped each of the two circuits once", dict.fromkeys(EARS, 1), dict(trips))
     yield Claim("a call that was cut short counted as one failure", 1, night.failures_of_one_call)
-    trip = record.of("circuit", "tripped", circuit="soniox")[0]
-    before = [each for each in record.calls("cut", ears="soniox") if each.at < trip.at + 1]
-    failures, workers = trip.facts["counts"]["failures"], len({each.facts["worker"] for each in before})
-    yield Claim("soniox tripped at three failures, seen by several workers", (True, True), (failures >= 3, workers > 1))
-    first = {each.facts["ears"] for each in record.calls("served") if each.at < trip.at}
-    yield Claim("before it tripped, soniox heard every call", {"soniox"}, first)
-    other = record.of("circuit", "tripped", circuit="deepgram")[0]
-    then = {each.facts["ears"] for each in record.calls("served") if trip.at + 3 < each.at < other.at}
-    yield Claim("afterwards deepgram did", {"deepgram"}, then)
+    trip, other = (record.of("circuit", "tripped", circuit=name)[0] for name in EARS)
+    calls = held(record.sorted())
+    before = [call.ended for call in calls if call.taken.at < trip.at]
+    workers = {entry.facts["worker"] for entry in before if entry.kind == "cut"}
+    failures = trip.facts["counts"]["failures"]
+    yield Claim(
+        "soniox tripped at three failures, seen by several workers", (True, True), (failures >= 3, len(workers) > 1)
+    )
+    ears = {entry.facts["ears"] for entry in before if entry.kind == "served"}
+    yield Claim("before it tripped, soniox heard every call", {"soniox"}, ears)
+    then = [call.ended for call in calls if trip.at < call.taken.at and call.ended.at < other.at]
+    yield Claim(
+        "afterwards deepgram did", {"deepgram"}, {entry.facts["ears"] for entry in then if entry.kind == "served"}
+    )
     last = [each.facts["ears"] for lead in night.leads[-3:] for each in record.calls("served", lead=lead)]
     yield Claim("when all was well again, soniox heard the last three", ["soniox"] * 3, last)
 
@@ -75,7 +80,7 @@ def _dialling(record: Record) -> Iterator[Claim]:
     yield Claim("dialling was paused while nobody could listen", True, bool(pauses))
     waits: dict[str, bool] = {entry.facts["worker"]: False for entry in record.calls("ready")}
     in_vain, tests = [], Counter[Span]()
-    for entry in sorted(record.entries, key=lambda entry: entry.at):
+    for entry in record.sorted():
         if (entry.source, entry.kind) == ("call", "waits"):
             waits[entry.facts["worker"]] = True
         if (entry.source, entry.kind) != ("call", "fetched"):

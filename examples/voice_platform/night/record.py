@@ -129,6 +129,10 @@ class Record:
             for said in messages
         ]
 
+    def sorted(self) -> list[Entry]:
+        """All entries, by time: what is told in two places is not collected in order."""
+        return sorted(self.entries, key=lambda entry: entry.at)
+
     # -- asked by the script and by the facts --------------------------------------------------------------------------
 
     def calls(self, kind: str, **facts: str) -> list[Entry]:

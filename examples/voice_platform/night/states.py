@@ -1,4 +1,4 @@
-"""What state the ears of the platform were in, moment by moment, and what that means for dialling."""
+"""What the record says of stretches of time: states of circuits, whether there was dialling, and calls."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from examples.voice_platform.night.record import Entry
 
-__all__ = ["EARS", "Span", "dialling", "spans_of"]
+__all__ = ["EARS", "Held", "Span", "dialling", "held", "spans_of"]
 
 EARS = ("soniox", "deepgram")
 
@@ -20,6 +20,25 @@ class Span(NamedTuple):
     begins: float
     ends: float
     what: str
+
+
+class Held(NamedTuple):
+    """A call, from the moment at which its lead was taken to the last word about it."""
+
+    taken: Entry
+    ended: Entry
+
+
+def held(entries: Iterable[Entry]) -> list[Held]:
+    """All calls that were held, in the order in which they ended."""
+    taken: dict[str, Entry] = {}
+    calls = []
+    for entry in entries:
+        if entry.source == "call" and entry.kind == "fetched":
+            taken[entry.facts["lead"]] = entry
+        elif entry.source == "call" and entry.kind in {"served", "cut"}:
+            calls.append(Held(taken[entry.facts["lead"]], entry))
+    return calls
 
 
 def spans_of(entries: Iterable[Entry], circuit: str, begins: float, ends: float) -> list[Span]:

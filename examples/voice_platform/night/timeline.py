@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
 
-from examples.voice_platform.night.states import EARS, dialling, spans_of
+from examples.voice_platform.night.states import EARS, dialling, held, spans_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from examples.voice_platform.night.record import Entry
-    from examples.voice_platform.night.states import Span
+    from examples.voice_platform.night.states import Held, Span
 
 __all__ = ["draw"]
 
@@ -149,19 +149,16 @@ class _Picture:
     def _calls(self) -> Iterator[str]:
         """Each call: who took it, who heard, and how it ended."""
         rows = sorted({entry.facts["worker"] for entry in self._of("call", lambda entry: entry.kind == "ready")})
-        taken: dict[str, float] = {}
-        for entry in self._of("call", lambda _: True):
-            if entry.kind == "fetched":
-                taken[entry.facts["worker"]] = entry.at
-            elif entry.kind in {"served", "cut"}:
-                yield self._call(entry, taken[entry.facts["worker"]], self._y + 20 * rows.index(entry.facts["worker"]))
+        for call in held(self._entries):
+            yield self._call(call, self._y + 20 * rows.index(call.taken.facts["worker"]))
         for number, name in enumerate(rows):
             yield _text(14, self._y + 20 * number + 12, f"calls, {name}", "name")
         self._y += 20 * len(rows) + 6
 
-    def _call(self, entry: Entry, since: float, y: float) -> str:
+    def _call(self, call: Held, y: float) -> str:
+        entry = call.ended
         lead, ears = entry.facts["lead"], entry.facts["ears"]
-        x, ends = self._x(since), self._x(entry.at)
+        x, ends = self._x(call.taken.at), self._x(entry.at)
         width = max(4.0, ends - x - 1)
         title = f"<title>{lead}: {entry.kind}, {ears} heard, {entry.facts['voice']} spoke</title>"
         bar = f'<rect class="{ears}" x="{x:.1f}" y="{y}" width="{width:.1f}" height="16" rx="2">{title}</rect>'
