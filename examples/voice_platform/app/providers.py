@@ -56,6 +56,7 @@ tts = fallback(elevenlabs=elevenlabs, cartesia=cartesia)
 # providers]
 
 
+# [hearing
 def hearing() -> STTService:
     """The ears of one call.
 
@@ -65,11 +66,14 @@ def hearing() -> STTService:
     try:
         return stt.build()
     except PausedError:
-        # A call that was dialled on the only trial of a provider is its test.
+        # Dialling may have taken the only trial of a provider: then this call is the test that it was taken for.
         ears = {"soniox": soniox, "deepgram": deepgram}
         if stt.current is None:
             raise
         return ears[stt.current]()
+
+
+# hearing]
 
 
 def thinking() -> OpenAILLMService:
