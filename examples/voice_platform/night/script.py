@@ -25,7 +25,7 @@ __all__ = ["Night"]
 
 NAMES: tuple[str, ...] = (
     *("Ada", "Bob", "Cleo", "Dan", "Eve", "Finn", "Gus", "Hana", "Ivo", "Jane", "Kim", "Liv", "Max", "Nora", "Otis"),
-    *("Pia", "Quinn", "Rosa", "Sam", "Tess", "Uma", "Vera", "Wim", "Xena", "Yuri", "Zoe", "Abel", "Bea", "Cid", "Dora"),
+    *("Pia", "Qi", "Rosa", "Sam", "Tess", "Uma", "Vera", "Wim", "Xena", "Yuri", "Zoe", "Abel", "Bea", "Cid", "Dora"),
     *("Emil", "Fay"),
 )
 

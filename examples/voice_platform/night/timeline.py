@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 __all__ = ["draw"]
 
-_WIDTH, _LEFT, _RIGHT = 1160, 112, 20
+_WIDTH, _LEFT, _RIGHT = 940, 118, 14
 _BAR = 20
-_CHARACTER = 6.1  # how wide one is, about
+_CHARACTER = 6.6  # how wide one is, about
 
 _STYLE = """
-text { font: 11px system-ui, sans-serif; fill: #24292f; } .paper { fill: #ffffff; }
+text { font: 12px system-ui, sans-serif; fill: #24292f; } .paper { fill: #ffffff; }
 .line { stroke: #c9d0d8; fill: none; }
 .step { stroke: #6b7683; stroke-dasharray: 2 3; } .take { stroke: #24292f; stroke-width: 1.5; } .area { fill: #9aa7b5; }
 .ball { fill: #24292f; } .ball + text { fill: #ffffff; font-weight: 600; }
@@ -28,7 +28,8 @@ text { font: 11px system-ui, sans-serif; fill: #24292f; } .paper { fill: #ffffff
   text, .ball { fill: #dbe1e8; } .paper, .ball + text { fill: #15191e; } .line { stroke: #434d58; }
   .step { stroke: #7d8996; } .take { stroke: #dbe1e8; } .area { fill: #5c6a78; }
 }
-.small, .on, .dark { font-size: 10px; } .name { font-weight: 600; } .head { font-size: 15px; font-weight: 600; }
+.small { font-size: 11px; } .on, .dark { font-size: 10px; } .name { font-weight: 600; }
+.head { font-size: 15px; font-weight: 600; }
 .middle { text-anchor: middle; } .end { text-anchor: end; } .on { fill: #ffffff; } .dark { fill: #26210f; }
 .closed, .allowed, .back { fill: #2b8a57; } .open, .paused, .critical { fill: #c8374a; }
 .half_open, .tested, .warning { fill: #e2a62b; } .soniox { fill: #2f6fb5; } .deepgram { fill: #7a55a8; }
@@ -88,7 +89,7 @@ class _Picture:
         yield _text(14, self._y + 12, "Slack", "name")
         rows: list[float] = []
         for entry in self._of("slack", lambda entry: not entry.facts["thread"] or " is back" in entry.kind):
-            text = entry.kind.replace("<!here> ", "").partition("circle: ")[2] or entry.kind.replace("<!here> ", "")
+            text = _short(entry.kind)
             sort = "back" if " is back" in text else "critical" if "<!here>" in entry.kind else "warning"
             x = self._x(entry.at)
             row = next((number for number, end in enumerate(rows) if end < x), len(rows))
@@ -98,7 +99,7 @@ class _Picture:
             shape = f"M{x:.1f} {y + 14}h12l-6-11z" if sort != "back" else f"M{x:.1f} {y + 8}l4 5 8-10-8 6z"
             fits = x + 16 + width < _WIDTH
             words = _text(x + 16, y + 13, text, "small") if fits else _text(x - 5, y + 13, text, "small end")
-            yield f'<path class="{sort}" d="{shape}"/>{words}'
+            yield f'<g><title>{escape(entry.kind)}</title><path class="{sort}" d="{shape}"/>{words}</g>'
         self._y += 18 * max(1, len(rows)) + 8
 
     def _lane(self, name: str, spans: Iterable[Span], *, upper: bool) -> Iterator[str]:
@@ -165,7 +166,7 @@ class _Picture:
         if entry.kind == "cut":
             end = x + width
             return f'{bar}<path class="cut" d="M{end - 4:.1f} {y + 2}l8 12m0-12l-8 12"/>'
-        fits = width > _CHARACTER * len(lead)
+        fits = width > 6 * len(lead) + 3
         return bar + (_text(x + 3, y + 12, lead, "on") if fits else "")
 
     # -- around them ---------------------------------------------------------------------------------------------------
@@ -191,16 +192,17 @@ class _Picture:
         ):
             shape = f"M{x + 1} {self._y - 9}l8 10m0-10l-8 10" if kind == "cut" else f"M{x} {self._y - 9}h12v10h-12z"
             yield f'<path class="{kind}" d="{shape}"/>{_text(x + 17, self._y, text, "small")}'
-            x += 17 + _CHARACTER * len(text) + 14
-        self._y += 24
+            x += _WIDTH / 3
+            if x > _WIDTH:
+                x, self._y = 14.0, self._y + 18
+        self._y += 12
 
     def _steps(self, steps: Sequence[Entry]) -> Iterator[str]:
         """The steps in words, in columns."""
-        each = (_WIDTH - 28) / 4
         for number, entry in enumerate(steps):
-            x, y = 14 + each * (number % 4), self._y + 18 * (number // 4)
+            x, y = 14 + _WIDTH / 3 * (number % 3), self._y + 18 * (number // 3)
             yield _text(x, y, f"{entry.facts['step']}  {entry.kind}", "small")
-        self._y += 18 * ((len(steps) + 3) // 4)
+        self._y += 18 * ((len(steps) + 2) // 3)
 
     def _ball(self, entry: Entry) -> str:
         x = self._x(entry.at)
@@ -212,6 +214,13 @@ class _Picture:
 
     def _x(self, at: float) -> float:
         return _LEFT + (at - self._began) / (self._ends - self._began) * (_WIDTH - _LEFT - _RIGHT)
+
+
+def _short(message: str) -> str:
+    """A message without its signs, and of a long one how it begins and how it ends."""
+    text = message.removeprefix("<!here> ").rpartition("circle: ")[2]
+    begins, *_, ends = text.split(", ")
+    return text if len(text) < 60 else f"{begins}, ..., {ends}"
 
 
 def _text(x: float, y: float, text: str, kind: str) -> str:
