@@ -14,7 +14,7 @@ from pipecat.turns.user_stop.speech_timeout_user_turn_stop_strategy import Speec
 from pipecat.turns.user_turn_strategies import UserTurnStrategies
 from pipecat.workers.runner import WorkerRunner
 
-from examples.voice_platform.app.providers import hearing, speaking, stt, thinking
+from examples.voice_platform.app.providers import hearing, speaking, stt, thinking, tts
 from recloser.integrations.pipecat import attach
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ async def hold(sid: str, phone: BaseTransport) -> Call:
     )
     pipeline = Pipeline([phone.input(), ears, user, mind, voice, phone.output(), assistant])
     worker = PipelineWorker(pipeline, enable_rtvi=False)
-    attach(worker, call_id=sid, on_failure=dict.fromkeys(stt.order, "end_call"))
+    attach(worker, call_id=sid, on_failure=dict.fromkeys((*stt.order, *tts.order), "end_call"))
     # call]
     call = Call(_provider(ears), _provider(voice))
 

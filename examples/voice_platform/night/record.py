@@ -56,7 +56,7 @@ _TOLD = {
     "waits": "waits, since {why}",
     "fetched": "is taken by {worker}",
     "refused": "goes back: {why}",
-    "cut": "is cut short: {ears} fails ({errors}x told), back to the queue",
+    "cut": "is cut short: {why} ({errors}x told), back to the queue",
     "served": "is served: {ears} heard, {voice} spoke",
 }
 
