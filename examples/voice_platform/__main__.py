@@ -10,6 +10,7 @@ from pathlib import Path
 
 from redis import Redis
 
+from examples.voice_platform.app.journal import JOURNAL
 from examples.voice_platform.night.facts import Claim, claims
 from examples.voice_platform.night.fleet import NAMESPACE, Fleet
 from examples.voice_platform.night.record import Record
@@ -20,6 +21,7 @@ from recloser.onlooker import Onlooker
 from tests.alerts.slack_server import SlackServer
 from tests.servers.binaries import BINARIES, why_missing
 from tests.servers.redis_server import RedisServer
+from tests.servers.waiting import until
 
 REDIS = "8.2"
 
@@ -55,6 +57,11 @@ def run(out: Path) -> list[Claim]:
             seconds, micros = redis.time()
             return float(seconds + micros / 1e6)
 
+        def are_ready() -> bool:
+            fleet.check()
+            return int(redis.xlen(JOURNAL)) == len(fleet.names)
+
+        until(are_ready, "the workers are there", seconds=60)
         record = Record(redis, looks_on, slack, now)
         night = Night(redis, providers, slack, fleet, looks_on, record)
         try:

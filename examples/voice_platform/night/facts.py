@@ -10,7 +10,6 @@ from examples.voice_platform.night.states import EARS, Span, dialling, held
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from examples.voice_platform.night.record import Record
     from examples.voice_platform.night.script import Night
 
 __all__ = ["Claim", "claims"]
@@ -40,7 +39,7 @@ class Claim(NamedTuple):
 
 def claims(night: Night) -> list[Claim]:
     """All of them."""
-    return [*_leads(night), *_circuits(night), *_dialling(night.record), *_people(night)]
+    return [*_leads(night), *_circuits(night), *_dialling(night), *_people(night)]
 
 
 def _leads(night: Night) -> Iterator[Claim]:
@@ -74,11 +73,12 @@ def _circuits(night: Night) -> Iterator[Claim]:
     yield Claim("when all was well again, soniox heard the last three", ["soniox"] * 3, last)
 
 
-def _dialling(record: Record) -> Iterator[Claim]:
+def _dialling(night: Night) -> Iterator[Claim]:
+    record = night.record
     spans = dialling(record.entries, record.began, record.entries[-1].at)
     pauses = [span for span in spans if span.what == "paused"]
     yield Claim("dialling was paused while nobody could listen", True, bool(pauses))
-    waits: dict[str, bool] = {entry.facts["worker"]: False for entry in record.calls("ready")}
+    waits: dict[str, bool] = dict.fromkeys(night.fleet.names, False)
     in_vain, tests = [], Counter[Span]()
     for entry in record.sorted():
         if (entry.source, entry.kind) == ("call", "waits"):

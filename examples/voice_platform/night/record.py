@@ -52,7 +52,6 @@ class Entry:
 
 
 _TOLD = {
-    "ready": "is there",
     "waits": "waits, since {why}",
     "fetched": "is taken by {worker}",
     "refused": "goes back: {why}",
@@ -79,7 +78,7 @@ class Record:
         self._fleet = fleet
         self._slack = slack
         self._now = now
-        self._journal = "0-0"
+        self._journal = f"{int(1000 * self.began)}-0"  # what was before is of no interest
         self._events = self._messages = 0
 
     def note(self, kind: str, **facts: object) -> None:

@@ -50,8 +50,6 @@ class Night:
 
     def run(self) -> None:
         """One step after the other."""
-        self.step("three workers start")
-        self.until(lambda: len(self.record.calls("ready")) == len(self.fleet.names), "the workers are there")
         self.all_is_well()
         self.a_call_is_cut()
         self.the_primary_fails()

@@ -149,7 +149,7 @@ class _Picture:
 
     def _calls(self) -> Iterator[str]:
         """Each call: who took it, who heard, and how it ended."""
-        rows = sorted({entry.facts["worker"] for entry in self._of("call", lambda entry: entry.kind == "ready")})
+        rows = sorted({entry.facts["worker"] for entry in self._of("call", lambda _: True)})
         for call in held(self._entries):
             yield self._call(call, self._y + 20 * rows.index(call.taken.facts["worker"]))
         for number, name in enumerate(rows):
