@@ -27,11 +27,6 @@ def _quiet() -> None:
     """In place of this folder's: here it is other processes that use Pipecat."""
 
 
-@pytest.fixture
-def _impatient() -> None:
-    """As above."""
-
-
 @pytest.mark.realtime
 @pytest.mark.timeout(180)
 @pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}")
