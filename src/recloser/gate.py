@@ -126,7 +126,7 @@ class Gate:
         return self, self.bound.trial()
 
     def choose(self) -> Seat | None:
-        """Leave for work that has begun to use this circuit's provider for a while, and the choice that it took, if any.
+        """Leave for work that has begun to use this circuit's provider for a while, and the choice that this took.
 
         Raises:
             PausedError: when there is none.

@@ -14,7 +14,7 @@ from pipecat.turns.user_stop.speech_timeout_user_turn_stop_strategy import Speec
 from pipecat.turns.user_turn_strategies import UserTurnStrategies
 from pipecat.workers.runner import WorkerRunner
 
-from examples.voice_platform.app.providers import hearing, speaking, stt, thinking, tts
+from examples.voice_platform.app.providers import stt, thinking, tts
 from recloser.integrations.pipecat import attach
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ async def hold(sid: str, phone: BaseTransport) -> Call:
         PausedError: when nobody can listen, or nobody can speak.
     """
     # [call
-    ears, mind, voice = hearing(), thinking(), speaking()
+    ears, mind, voice = stt.build(), thinking(), tts.build()
     turns = UserTurnStrategies(stop=[SpeechTimeoutUserTurnStopStrategy(user_speech_timeout=0.1)])
     user, assistant = LLMContextAggregatorPair(
         LLMContext(), user_params=LLMUserAggregatorParams(user_turn_strategies=turns)

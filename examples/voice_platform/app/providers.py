@@ -11,13 +11,13 @@ from pipecat.services.elevenlabs.tts import ElevenLabsTTSService
 from pipecat.services.openai.llm import OpenAILLMService
 from pipecat.services.soniox.stt import SonioxSTTService
 
-from recloser import PausedError, Policy, circuit, fallback
+from recloser import Policy, circuit, fallback
 
 if TYPE_CHECKING:
     from pipecat.services.stt_service import STTService
     from pipecat.services.tts_service import TTSService
 
-__all__ = ["POLICY", "PROVIDERS", "hearing", "speaking", "stt", "thinking", "tts"]
+__all__ = ["POLICY", "PROVIDERS", "stt", "thinking", "tts"]
 
 PROVIDERS = os.environ.get("PROVIDERS_URL", "http://127.0.0.1:1")
 """Where all of them are tonight; by day each is where its SDK looks for it."""
@@ -56,36 +56,7 @@ tts = fallback(elevenlabs=elevenlabs, cartesia=cartesia)
 # providers]
 
 
-# [hearing
-def hearing() -> STTService:
-    """The ears of one call.
-
-    Raises:
-        PausedError: when nobody can listen.
-    """
-    try:
-        return stt.build()
-    except PausedError:
-        # Dialling may have taken the only trial of a provider: then this call is the test that it was taken for.
-        ears = {"soniox": soniox, "deepgram": deepgram}
-        if stt.current is None:
-            raise
-        return ears[stt.current]()
-
-
-# hearing]
-
-
 def thinking() -> OpenAILLMService:
     """The mind of one call."""
     settings = OpenAILLMService.Settings(system_instruction="You sell lightning rods. Be brief.")
     return OpenAILLMService(api_key=_KEY, base_url=f"{PROVIDERS}/openai/v1", settings=settings)
-
-
-def speaking() -> TTSService:
-    """The voice of one call.
-
-    Raises:
-        PausedError: when nobody can speak.
-    """
-    return tts.build()

@@ -38,7 +38,7 @@ class Permission(Protocol):
         ...
 
     def give_back(self, seat: Seat) -> None:
-        """Returns a trial that nothing came of."""
+        """Returns a choice that nothing came of."""
         ...
 
     def limit(self) -> Limit | None:
