@@ -11,7 +11,7 @@ import nox
 
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "uv"
-nox.options.sessions = ["lint", "types", "docs", "tests"]
+nox.options.sessions = ["lint", "types", "docs", "tests", "voice"]
 nox.options.error_on_external_run = True
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
@@ -40,7 +40,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """The strict modes of mypy and pyright, and the share of the public API that has a known type: all of it."""
-    install(session, "types", "tests", package="-e.")
+    install(session, "types", "voice", package="-e.")
     sources = [path for path in ("src", "tests/typing") if Path(path).exists()]
     session.run("mypy", *sources)
     session.run("pyright", "--warnings", *sources)
@@ -87,9 +87,17 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def voice(session: nox.Session) -> None:
+    """The integrations with voice frameworks, on real pipelines and agents; `tests` passes without any of them."""
+    install(session, "voice", package=".")
+    places = session.posargs or ["tests/voice", *map(str, sorted(Path("tests/frameworks").glob("test_livekit*.py")))]
+    session.run("pytest", "-n", WORKERS, *places, "tests/test_public_api.py")
+
+
+@nox.session
 def api(session: nox.Session) -> None:
     """Write tests/public_api.txt anew, after a change of the public API that is meant."""
-    install(session, "frameworks", package="-e.")
+    install(session, "frameworks", "voice", package="-e.")
     session.run("python", "-m", "tests.public_api")
 
 

@@ -21,11 +21,12 @@ MODULES = (
     "recloser.alerts",
     "recloser.integrations.livekit",
     "recloser.integrations.logs",
+    "recloser.integrations.pipecat",
     "recloser.integrations.starlette",
     "recloser.integrations.telephony",
     "recloser.testing",
 )
-OPTIONAL = {"recloser.integrations.livekit": "livekit.agents"}
+OPTIONAL = {"recloser.integrations.livekit": "livekit.agents", "recloser.integrations.pipecat": "pipecat"}
 """Modules for packages that not every session installs; without the package their lines stay as they were."""
 CALLING = {"__call__", "__enter__", "__aenter__"}
 """Ways to use an object that have no name of their own in the user's code."""

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from recloser import Recloser
+from recloser.integrations import attribution
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -63,6 +66,20 @@ def _quiet() -> Iterator[None]:
     logger.disable("pipecat")
     yield
     logger.enable("pipecat")
+
+
+@pytest.fixture(autouse=True)
+def _nothing_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is said once in a process is said once in a test."""
+    monkeypatch.setattr(attribution, "_said", set())
+
+
+@pytest.fixture
+def toolkit() -> Iterator[Recloser]:
+    """A fleet of one process."""
+    with Recloser() as toolkit:
+        toolkit.status()  # looks for alert hooks on the disk, once
+        yield toolkit
 
 
 @pytest.fixture

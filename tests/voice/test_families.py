@@ -51,14 +51,6 @@ def rows(families: Sequence[Family] = FAMILIES) -> list[object]:
     ]
 
 
-@pytest.fixture
-def toolkit() -> Iterator[Recloser]:
-    """A fleet of one process."""
-    with Recloser() as toolkit:
-        toolkit.status()  # looks for alert hooks on the disk, once
-        yield toolkit
-
-
 class Watched:
     """Attaches to the pipelines of a family, with limits that fit a test."""
 
@@ -108,7 +100,9 @@ async def test_a_caller_who_barges_in_is_no_error_but_may_leave_a_turn_empty(
     assert watched.failures == 0
 
 
-@pytest.mark.parametrize("name", ["openai-llm", "anthropic-llm", "elevenlabs-tts", "elevenlabs-http-tts", "cartesia-tts"])
+@pytest.mark.parametrize(
+    "name", ["openai-llm", "anthropic-llm", "elevenlabs-tts", "elevenlabs-http-tts", "cartesia-tts"]
+)
 async def test_a_hundred_who_barge_in_count_nothing(name: str, provider: FaultServer, toolkit: Recloser) -> None:
     """A voice agent is interrupted all day long."""
     family = next(family for family in FAMILIES if family.name == name)

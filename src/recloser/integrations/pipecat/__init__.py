@@ -14,8 +14,8 @@ from recloser.integrations.needs import need
 
 need(__name__, "pipecat-ai", "0.0.108")
 
-from recloser.integrations.pipecat.acting import CallFailure, OnFailure  # noqa: E402 - after what they need is known
+from recloser.integrations.pipecat.acting import CallFailure  # noqa: E402 - after what they need is known
 from recloser.integrations.pipecat.attaching import Attachment, attach  # noqa: E402
 from recloser.integrations.pipecat.switching import FleetFailover, fleet_failover  # noqa: E402
 
-__all__ = ["Attachment", "CallFailure", "FleetFailover", "OnFailure", "attach", "fleet_failover"]
+__all__ = ["Attachment", "CallFailure", "FleetFailover", "attach", "fleet_failover"]

@@ -169,7 +169,7 @@ def _ending(service: Any, turns: Turns) -> Turns:
     return turns
 
 
-def listen_for_drops(service: Any, turns: Turns, dropped: Callable[[BaseException], None]) -> None:
+def listen_for_drops(service: Any, turns: Turns, dropped: Callable[[Exception], None]) -> None:
     """Has ``service`` tell of a websocket that broke in the middle of a turn.
 
     Pipecat connects again, and as long as that works it tells nobody; what was being said is lost all the same. A
