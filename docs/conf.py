@@ -19,7 +19,7 @@ extensions = [
     "slack",
     "tables",
 ]
-exclude_patterns = ["_build", "_ext", "fleet_figures.md"]
+exclude_patterns = ["_build", "_ext", "fleet_figures.md", "pipecat_services.md"]
 nitpicky = True
 nitpick_ignore_regex = [
     (r"py:class", r"(recloser\.\w+\.)?(~?P|_F|[RST](_co|_contra)?)"),  # type variables have no page

@@ -198,10 +198,10 @@ except ImportError as error:
 @pytest.mark.parametrize(
     ("found", "said"),
     [
-        ("", "ModuleNotFoundError recloser.integrations.livekit needs livekit-agents 1.5 or newer, which is not"),
+        ("", "ModuleNotFoundError recloser.integrations.livekit needs livekit-agents 1.8 or newer, which is not"),
         (
-            "1.4.9",
-            "ImportError recloser.integrations.livekit needs livekit-agents 1.5 or newer, and 1.4.9 is installed",
+            "1.7.9",
+            "ImportError recloser.integrations.livekit needs livekit-agents 1.8 or newer, and 1.7.9 is installed",
         ),
     ],
 )
@@ -209,4 +209,4 @@ def test_livekit_that_is_missing_or_too_old_is_asked_for(found: str, said: str) 
     """The message says which release is needed and how to get it."""
     done = subprocess.run([sys.executable, "-c", HIDE, found], capture_output=True, text=True, check=True)
     assert done.stdout.startswith(said)
-    assert "pip install -U 'livekit-agents>=1.5'" in done.stdout
+    assert "pip install -U 'livekit-agents>=1.8'" in done.stdout

@@ -20,6 +20,7 @@ from tests.faults import Answer, FaultServer, Hang
 from tests.voice.calls import Call, barge_in, run_call
 from tests.voice.families import FAMILIES, LEFT_OUT
 from tests.voice.family import FAULTS, PATIENCE, Family
+from tests.voice.services import PAGE, table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -171,3 +172,8 @@ def test_every_service_has_a_row_or_a_reason_to_have_none() -> None:
     rows = {family.class_name for family in FAMILIES}
     assert not rows & LEFT_OUT.keys()
     assert {service.__name__ for service in service_classes()} <= rows | LEFT_OUT.keys()
+
+
+def test_the_documentation_shows_what_was_run() -> None:
+    """`python -m tests.voice.services` writes the table anew."""
+    assert PAGE.read_text(encoding="utf-8") == table()

@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 # Imported by its name, so that the package's types are the same whether or not LiveKit is installed.
-need("recloser.integrations.livekit", "livekit-agents", "1.5")
+need("recloser.integrations.livekit", "livekit-agents", "1.8")
 AGENTS: Final[Any] = importlib.import_module("livekit.agents")
 
 STT: Final[Any] = AGENTS.stt.STT
