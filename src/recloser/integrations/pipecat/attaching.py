@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,9 @@ _MARK = "_recloser_attachments"
 
 _NO_AUDIO = "completed with no audio"
 """What Pipecat itself says of a turn of speech, since 1.8."""
+
+_JUST_NOW = 0.5
+"""An error of a service that was told of so many seconds ago is the one that a turn without an answer comes from."""
 
 _REMEMBERED = 256
 """So many error frames are known again: a frame passes every processor on its way up."""
@@ -114,6 +118,7 @@ class Attachment:
         self._actions = actions
         self._seen: dict[int, tuple[Circuit, Outcome] | None] = {}
         self._last: dict[Any, tuple[Circuit, Outcome]] = {}
+        self._told: dict[Any, float] = {}
         self._acted: set[str] = set()
         self._turns: dict[Any, Turns] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -133,7 +138,7 @@ class Attachment:
 
     def _turns_of(self, processor: Any, **limits: Any) -> Turns:
         def fails(error: Exception) -> None:
-            task = asyncio.get_running_loop().create_task(self._tell(processor, error, self._last.get(processor)))
+            task = asyncio.get_running_loop().create_task(self._tell(processor, error))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
@@ -190,12 +195,13 @@ class Attachment:
         self._call.fail(circuit, outcome, error, {"processor": str(owner)})
         self._last.pop(owner, None)
         self._last[owner] = circuit, outcome
+        self._told[owner] = asyncio.get_running_loop().time()
         return circuit, outcome
 
-    async def _tell(self, processor: Any, error: Exception, known: object) -> None:
+    async def _tell(self, processor: Any, error: Exception) -> None:
         """Makes a silent failure a loud one, so that switchers and the application learn of it like of any other."""
-        if self._last.get(processor) is not known:
-            return  # meanwhile Pipecat has told of it itself
+        if asyncio.get_running_loop().time() - self._told.get(processor, -math.inf) < _JUST_NOW:
+            return  # Pipecat has told of it itself
         with contextlib.suppress(type(error)):
             raise error  # releases before 1.0 look for the place that it comes from
         await processor.push_error(str(error), exception=error)

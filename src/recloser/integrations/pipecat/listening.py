@@ -95,7 +95,8 @@ def _tokens(service: Any, turns: Turns) -> Turns:
             turns.end(response)  # a model may have nothing to say, and how long a tool takes is not its business
 
     async def times_out(_service: Any) -> None:
-        turns.fail(TimeoutError("the completion has timed out"))  # some services tell nothing else of it
+        # Some services tell nothing else of it, and the turn is over when this is told.
+        turns.failed(TimeoutError("the completion has timed out"))
 
     service.add_event_handler("on_completion_timeout", times_out)
     service.add_event_handler("on_before_push_frame", pushes)

@@ -33,6 +33,9 @@ class Turns:
         first_item: after so many seconds without a first item, or without the next one, a turn has failed, where the
             circuit's policy says nothing else; None for never.
         idles: whether a silence between two items is the provider's.
+
+    Attributes:
+        failed: the same function.
     """
 
     def __init__(
@@ -46,7 +49,7 @@ class Turns:
     ) -> None:
         self._call = call
         self._find = find
-        self._failed = failed
+        self.failed = failed
         self._first_item = first_item
         self._idles = idles
         # When each turn that is waiting for its first item began, and those that have had it and are not over.
@@ -91,12 +94,7 @@ class Turns:
         waited = self._waiting.pop(turn, None) is not None
         self._answering.discard(turn)
         if waited and missing and turn != self._excused:
-            self._failed(RefusedResultError(missing))
-
-    def fail(self, error: Exception) -> None:
-        """What is under way has failed."""
-        if self.under_way:
-            self._failed(error)
+            self.failed(RefusedResultError(missing))
 
     def is_waiting(self, turn: str) -> bool:
         """Whether the turn has begun, and neither ended nor had an item."""
@@ -173,4 +171,4 @@ class Turns:
             self._watch()
             return
         self.drop()
-        self._failed(error)
+        self.failed(error)
