@@ -115,7 +115,7 @@ class Turns:
 
     def interrupt(self) -> None:
         """Whatever is under way is not wanted any more."""
-        self._cut = self._cut or bool(self._answering)
+        self._cut = self._cut or bool(self._answering) or self._excused is not None
         self.drop()
 
     def drop(self) -> None:
