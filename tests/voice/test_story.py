@@ -31,8 +31,9 @@ def _quiet() -> None:
 @pytest.mark.timeout(180)
 @pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}")
 @needs("8.2")
-def test_a_night(tmp_path: Path) -> None:
-    """One trip and one message for each incident, no lead in vain, and everybody is called."""
+@pytest.mark.parametrize("night", ["first", "second"])
+def test_a_night(tmp_path: Path, night: str) -> None:
+    """One trip and one message for each incident, no lead in vain, and everybody is called, night after night."""
     done = subprocess.run(
         [sys.executable, "-m", "examples.voice_platform", "--out", str(tmp_path)],
         cwd=ROOT, capture_output=True, text=True, check=False, timeout=170,
@@ -50,7 +51,7 @@ def test_a_night(tmp_path: Path) -> None:
     told = " ".join(picture.itertext())
     for words in ("soniox is paused, deepgram is answering", "dial is stopped", "HALF_OPEN", "seconds"):
         assert words in told
-    if "RECLOSER_RECORD" in os.environ:
+    if night == "first" and "RECLOSER_RECORD" in os.environ:
         place = Path(os.environ["RECLOSER_RECORD"])
         place.write_text(record, "utf-8")
         shutil.copy(tmp_path / "timeline.svg", place.with_suffix(".svg"))

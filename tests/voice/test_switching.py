@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from tests.voice.calls import Call
 
+    Script = Callable[[AcmeTTSService], AsyncIterator[Frame | None]]
+
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:pipecat")
 
 
