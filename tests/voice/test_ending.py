@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import TYPE_CHECKING
 
+import anyio
 import pytest
+from pipecat.pipeline.pipeline import Pipeline
+from pipecat.pipeline.worker import PipelineWorker
+from pipecat.workers.runner import WorkerRunner
 
 from recloser import Policy, Recloser
 from recloser.core.policy import Mode
 from recloser.integrations.pipecat import Attachment, CallFailure, attach, setup_file
 from tests.voice.calls import run_call
 from tests.voice.scripted import AcmeTTSService, ended_by, failing, speak
+
+if TYPE_CHECKING:
+    from pipecat.processors.frame_processor import FrameProcessorSetup
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:pipecat")
 
@@ -28,6 +36,24 @@ async def test_the_call_ends_after_what_is_queued(toolkit: Recloser, on_failure)
     call = await speak(AcmeTTSService(failing("503")), toolkit, turns=1, on_failure=on_failure)
     assert ended_by(call) == "acme has failed"
     assert call.products
+
+
+async def test_a_call_that_cannot_begin_ends_at_once(toolkit: Recloser) -> None:
+    """What cannot connect would be tried for seconds, while somebody has picked up the phone."""
+
+    class Never(AcmeTTSService):
+        async def setup(self, setup: FrameProcessorSetup) -> None:
+            await super().setup(setup)
+            await self.push_error("HTTP 503")
+            await anyio.sleep_forever()
+
+    worker = PipelineWorker(Pipeline([Never()]), enable_rtvi=False, idle_timeout_secs=None)
+    attach(worker, recloser=toolkit, names={Never: "acme"}, on_failure="end_call")
+    runner = WorkerRunner(handle_sigint=False)
+    await runner.add_workers(worker)
+    with anyio.fail_after(10):  # Pipecat itself gives up after 20 s
+        await runner.run()
+    assert toolkit.circuit("acme").snapshot().failures == 1
 
 
 @pytest.mark.parametrize("on_failure", ["continue", {"other": "end_call"}, {"acme": "continue", "*": "end_call"}])

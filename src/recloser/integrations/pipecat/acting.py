@@ -42,8 +42,9 @@ class CallFailure:
 
 Action = Literal["end_call", "continue"] | Callable[[CallFailure], "Awaitable[object] | object"]
 OnFailure = Action | Mapping[str, Action]
-"""``"end_call"`` ends the pipeline after what is queued, ``"continue"`` leaves it alone, a function is called, and may
-be async; or a mapping of circuits' names, which may be globs, to these: the first that fits."""
+"""``"end_call"`` ends the pipeline after what is queued, or at once if it has not begun; ``"continue"`` leaves it alone;
+a function of one failure is called, and may be async. Or a mapping of names or globs of circuits to these: the first
+that fits counts."""
 
 _ACTIONS = '"end_call", "continue" or a function of one CallFailure'
 
@@ -60,8 +61,10 @@ def checked(on_failure: OnFailure) -> Mapping[str, Action]:
     return dict(actions)
 
 
-async def act(actions: Mapping[str, Action], failure: CallFailure, circuit: Circuit, end: Any) -> None:
-    """Does what the first action that fits says; ``end`` makes the frame that ends a pipeline.
+async def act(
+    actions: Mapping[str, Action], failure: CallFailure, circuit: Circuit, end: Callable[[str], Awaitable[object]]
+) -> None:
+    """Does what the first action that fits says; ``end`` ends the call, and is told why.
 
     Nothing is done for a circuit that is only observed, or off.
     """
@@ -78,4 +81,4 @@ async def act(actions: Mapping[str, Action], failure: CallFailure, circuit: Circ
             _log.exception("on_failure of %s raised", circuit.name)
     elif action == "end_call":
         _log.info("call %s ends: %s has failed (%s)", failure.call_id, circuit.name, failure.outcome)
-        await failure.worker.queue_frame(end())
+        await end(f"{circuit.name} has failed")

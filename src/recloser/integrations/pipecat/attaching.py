@@ -120,6 +120,7 @@ class Attachment:
         self._last: dict[Any, tuple[Circuit, Outcome]] = {}
         self._told: dict[Any, float] = {}
         self._acted: set[str] = set()
+        self._begun = False
         self._turns: dict[Any, Turns] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         attribution.check(_subclasses(FrameProcessor))
@@ -131,6 +132,7 @@ class Attachment:
                 self._turns[processor] = turns
                 listen_for_drops(processor, turns, partial(self._drops, processor))
         worker.add_event_handler("on_pipeline_error", self._surfaces)
+        worker.add_event_handler("on_pipeline_started", self._begins)
         listen_for_setup(worker, self._turns, self._never_starts)
 
     def __repr__(self) -> str:
@@ -215,7 +217,17 @@ class Attachment:
         if circuit.name not in self._acted and (outcome.is_failure or isinstance(frame.exception, PausedError)):
             self._acted.add(circuit.name)
             failure = CallFailure(worker, self.call_id, circuit.name, outcome, frame)
-            await act(self._actions, failure, circuit, partial(EndFrame, reason=f"{circuit.name} has failed"))
+            await act(self._actions, failure, circuit, partial(self._end, worker))
+
+    async def _end(self, worker: Any, reason: str) -> None:
+        if self._begun:
+            await worker.queue_frame(EndFrame(reason=reason))
+        else:
+            # Nothing is queued yet, and an EndFrame would wait for services that may try to connect for long.
+            await worker.cancel(reason=reason)
+
+    async def _begins(self, _worker: Any, _frame: Any) -> None:
+        self._begun = True
 
 
 def _length(first_item: float | str) -> float:
