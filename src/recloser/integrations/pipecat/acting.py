@@ -42,9 +42,9 @@ class CallFailure:
 
 Action = Literal["end_call", "continue"] | Callable[[CallFailure], "Awaitable[object] | object"]
 OnFailure = Action | Mapping[str, Action]
-"""``"end_call"`` ends the pipeline after what is queued, or at once if it has not begun; ``"continue"`` leaves it alone;
-a function of one failure is called, and may be async. Or a mapping of names or globs of circuits to these: the first
-that fits counts."""
+"""``"end_call"`` ends the pipeline after what is queued, or at once if it has not begun, ``"continue"`` does nothing, a
+function of one failure is called, and may be async. Or a mapping of names or globs of circuits to these: the first that
+fits counts."""
 
 _ACTIONS = '"end_call", "continue" or a function of one CallFailure'
 
