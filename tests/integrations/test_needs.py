@@ -28,7 +28,7 @@ def test_a_framework_is_there_and_new_enough_or_the_cure_is_said(installed: str 
     if installed in {"1.8", "1.8.0.dev3", "1.14.0", "2"}:
         need("recloser.integrations.some", "some-agents", "1.8")
         return
-    with pytest.raises(ImportError, match="needs some-agents 1.8 or newer, ") as caught:
+    with pytest.raises(ImportError, match=r"needs some-agents 1\.8 or newer, ") as caught:
         need("recloser.integrations.some", "some-agents", "1.8")
     found = "which is not installed" if installed is None else f"and {installed} is installed"
     assert f"{found}: pip install -U 'some-agents>=1.8'" in str(caught.value)
@@ -41,6 +41,6 @@ def test_an_integration_says_what_it_needs() -> None:
         metadata.version("pipecat-ai")
     except metadata.PackageNotFoundError:
         with pytest.raises(ModuleNotFoundError, match=r"recloser.integrations.pipecat needs pipecat-ai 0.0.108"):
-            import recloser.integrations.pipecat  # noqa: F401, PLC0415 - that is what is tried
+            import recloser.integrations.pipecat  # noqa: PLC0415 - that is what is tried
     else:
         import recloser.integrations.pipecat  # noqa: F401, PLC0415 - as above
