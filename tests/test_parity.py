@@ -9,6 +9,7 @@ import ast
 import json
 import logging
 import threading
+import time
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -309,12 +310,22 @@ def test_a_hook_that_hangs_holds_up_nobody(
 def test_messages_say_what_it_means(recloser: Sandbox, line: Line) -> None:
     """Nobody writes them, and nobody has to know what a circuit is to read them."""
     stt = fallback("soniox", "deepgram")
-    line.run(requires=requires, stt=stt, dial=lambda lead: lead)
+
+    def dial(lead: str) -> str:
+        return lead
+
+    dial.__qualname__ = "dial"  # as in a module
+    line.run(requires=requires, stt=stt, dial=dial)
     fail(recloser.circuit("soniox"), 10)
     fail(recloser.circuit("deepgram"), 10)
     recloser.clock.advance("15m")
-    assert all(tried(recloser.circuit(name)) for name in ("soniox", "deepgram"))
-    assert [alert.title for alert in recloser.alerts] == []
+    assert tried(recloser.circuit("soniox"))
+    assert [alert.title for alert in recloser.alerts] == [
+        "soniox is paused, deepgram is answering",
+        "deepgram is paused, fallback(soniox, deepgram) has no provider left, dial is stopped",
+        "soniox is back, after 15m",
+        "deepgram is paused, soniox is answering",
+    ]
 
 
 def test_the_switch(recloser: Sandbox, line: Line) -> None:
@@ -329,3 +340,255 @@ def test_the_switch(recloser: Sandbox, line: Line) -> None:
     assert (recloser.events[-1].kind, recloser.events[-1].by) == ("policy changed", "ana")
     recloser.unset_policy(by="ana")
     assert not tried(tts)
+
+
+# -- not dialling, and using the other one -----------------------------------------------------------------------------
+
+
+def test_no_lead_is_taken_in_an_outage(recloser: Sandbox, line: Line) -> None:
+    """Asked once, before anything is locked; three workers wait, and one lead tests the provider for all of them."""
+
+    @requires("soniox")
+    async def dial(lead: str) -> None:
+        assert tried(recloser.circuit("soniox"))
+        called.append(lead)
+
+    async def work() -> None:
+        while leads:
+            await line.arun(await_until_allowed=await_until_allowed, dial=dial)
+            if leads:
+                await dial(leads.pop(0))
+
+    async def day() -> None:
+        async with anyio.create_task_group() as tasks:
+            for _ in range(3):
+                tasks.start_soon(work)
+            await anyio.wait_all_tasks_blocked()
+            recloser.clock.advance("14m")
+            await anyio.wait_all_tasks_blocked()
+            assert (len(leads), called) == (4, [])
+            recloser.clock.advance("1m")
+            with anyio.fail_after(10):
+                while leads:
+                    recloser.clock.advance("1s")
+                    await anyio.sleep(0.001)
+            await anyio.wait_all_tasks_blocked()
+            tasks.cancel_scope.cancel()
+
+    leads, called = ["Ada", "Bob", "Cid", "Dan"], list[str]()
+    recloser.trip("soniox")
+    anyio.run(day)
+    assert called == ["Ada", "Bob", "Cid", "Dan"]
+
+
+def test_work_stops_for_what_it_needs(recloser: Sandbox, line: Line) -> None:
+    """The carrier of other calls may be down, and one provider of a fallback; a pause of everything is one."""
+    stt = fallback("soniox", "deepgram")
+    needed = line.run(requires=requires, stt=stt)["needed"]
+    recloser.trip("exotel")
+    recloser.trip("soniox")
+    assert needed.allows()
+    recloser.trip("twilio")
+    assert not needed.allows()
+    recloser.resume("*", by="ana")
+    recloser.pause("*", reason="audit", by="ana")
+    assert not needed.allows()
+
+
+def test_new_calls_use_the_fallback(recloser: Sandbox, line: Line) -> None:
+    """Once it is known that the primary is down, and before that when its service cannot even be made."""
+    broken: list[Exception] = []
+
+    def soniox() -> str:
+        if broken:
+            raise broken[0]
+        return "soniox"
+
+    stt = fallback(soniox=soniox, deepgram=lambda: "deepgram")
+
+    def ears() -> object:
+        return line.run(stt=stt)["ears"]
+
+    assert ears() == "soniox"
+    broken.append(ConnectionError("refused"))
+    assert (ears(), recloser.circuit("soniox").snapshot().failures) == ("deepgram", 1)
+    broken.clear()
+    fail(recloser.circuit("soniox"), 9)
+    assert {ears() for _ in range(5)} == {"deepgram"}
+    recloser.clock.advance("15m")
+    assert [ears() for _ in range(3)] == ["soniox", "deepgram", "deepgram"]
+    assert tried(recloser.circuit("soniox"))
+    assert ears() == "soniox"
+
+
+def test_each_factory_has_its_own_settings(recloser: Sandbox, line: Line) -> None:
+    """And each is handed what this call wants."""
+    stt = fallback(
+        soniox=lambda language: {"language_hints": [language], "speech_timeout": 0.0},
+        deepgram=lambda language: {"language": language, "speech_timeout": 0.5},
+    )
+    assert line.run(stt=stt)["ears"] == {"language_hints": ["hi"], "speech_timeout": 0.0}
+    recloser.trip("soniox")
+    assert line.run(stt=stt)["ears"] == {"language": "hi", "speech_timeout": 0.5}
+
+
+# -- coming back -------------------------------------------------------------------------------------------------------
+
+
+def test_a_pause_ends_by_itself_and_not_before(recloser: Sandbox, line: Line) -> None:
+    """Whether or not anybody calls; what was under way and succeeds meanwhile changes nothing."""
+    tts = line.run(circuit=circuit)["tts"]
+    with tts:
+        fail(tts, 10)
+    tts.record_success()
+    recloser.clock.advance("14m59s")
+    assert not tried(tts)
+    recloser.clock.advance("1s")
+    assert [(str(event.kind), event.at) for event in recloser.events] == [("tripped", 0.0), ("probing", 900.0)]
+    assert tried(tts)
+    assert tts.state is State.CLOSED
+
+
+def test_the_minutes_are_changed_live(recloser: Sandbox, line: Line) -> None:
+    """Of circuits that say nothing of their own; a pause that has begun keeps its end, and the next is longer."""
+    tts, stt = recloser.circuit("elevenlabs"), recloser.circuit("soniox", cooldown="5m")
+    recloser.trip("deepgram")
+    line.run(fleet=recloser)
+    for each in (tts, stt):
+        fail(each, 10)
+    shots = [recloser.status()[name] for name in ("elevenlabs", "soniox", "deepgram")]
+    assert [shot.until for shot in shots] == [1200.0, 300.0, 900.0]
+    ends = []
+    for _ in range(3):
+        recloser.clock.advance(tts.snapshot().until - recloser.clock.now())
+        began = recloser.clock.now()
+        fail(tts)
+        ends.append(tts.snapshot().until - began)
+    assert ends == [2400.0, 3600.0, 3600.0]
+
+
+def test_one_call_tests(recloser: Sandbox, line: Line) -> None:
+    """The others are refused meanwhile; who is cancelled, or hangs for seven minutes, makes room for another."""
+    stt = line.run(circuit=circuit)["stt"]
+    recloser.trip("soniox")
+    recloser.clock.advance("15m")
+    with pytest.raises(GeneratorExit), stt:
+        assert not tried(stt)
+        raise GeneratorExit
+    assert stt.state is State.HALF_OPEN
+    with stt:
+        recloser.clock.advance("6m59s")
+        assert not tried(stt)
+        recloser.clock.advance("1s")
+        with pytest.raises(ConnectionError), stt:
+            raise ConnectionError
+        assert stt.state is State.OPEN
+    assert stt.state is State.OPEN
+
+
+def test_a_reset_begins_with_an_empty_window(recloser: Sandbox, line: Line) -> None:
+    """A call that began before it, and fails after it, is not held against the provider."""
+    stt = recloser.circuit("soniox")
+    with pytest.raises(ConnectionError), stt:
+        fail(stt, 10)
+        assert stt.state is State.OPEN
+        line.run(resume=resume)
+        raise ConnectionError
+    assert (stt.state, stt.snapshot().failures) == (State.CLOSED, 0)
+    fail(stt, 9)
+    assert stt.state is State.CLOSED
+
+
+# -- operating it ------------------------------------------------------------------------------------------------------
+
+
+def test_who_paused_it_and_why(recloser: Sandbox, line: Line) -> None:
+    """It is everything, until somebody resumes it."""
+    gates = [recloser.circuit(name) for name in ("soniox", "twilio")]
+    assert all(map(tried, gates))
+    line.run(pause=pause, body={"reason": "number audit"}, user=SimpleNamespace(name="ana"))
+    recloser.clock.advance("720h")
+    assert not any(map(tried, gates))
+    kept = [(str(event.kind), event.circuit, event.reason, event.by) for event in recloser.events]
+    assert kept == [("paused", name, "number audit", "ana") for name in ("soniox", "twilio")]
+
+
+def test_a_monitor_pauses_for_a_while(recloser: Sandbox, line: Line) -> None:
+    """Also what no call has gone through yet; then one call tests it."""
+    line.run(pause=pause, alert={"rule": "exotel", "reason": "answer rate below 10 %"})
+    exotel = recloser.circuit("exotel")
+    recloser.clock.advance("29m")
+    with pytest.raises(PausedError, match="answer rate below 10 %"):
+        exotel.check()
+    recloser.clock.advance("1m")
+    assert exotel.state is State.HALF_OPEN
+    assert tried(exotel)
+
+
+def test_what_the_status_says(recloser: Sandbox, line: Line) -> None:
+    """As JSON, with counts of the window; thresholds are in what explains a circuit."""
+    fail(recloser.circuit("soniox"), 4)
+    recloser.pause("twilio", reason="audit", by="ana")
+    said = json.loads(json.dumps(line.value(status=status)))["circuits"]
+    assert {name: (shot["state"], shot["failures"], shot["by"]) for name, shot in said.items()} == {
+        "soniox": ("closed", 4, "recloser"), "twilio": ("paused", 0, "ana")
+    }  # fmt: skip
+    assert status().paused == ("twilio",)
+    assert recloser.explain("soniox").threshold == "10 failures in 5m"
+
+
+def test_a_process_that_starts_in_an_outage_knows(
+    line: Line, made: Callable[[], DefaultRecloser], redis_8: RedisServer, namespace: str
+) -> None:
+    """Before it has made a call, and before it has seen a single error."""
+    with Recloser(redis_8.url, namespace=namespace) as other:
+        fail(other.circuit("twilio"), 10)
+        until(lambda: other.circuit("twilio").state is State.OPEN, "it is down")
+    toolkit, answers = made(), list[bool]()
+    toolkit.configure(backend=redis_8.url, namespace=namespace)
+    needed = toolkit.requires("twilio")
+    anyio.run(lambda: line.arun("\n    ask()", lifespan=toolkit.lifespan, ask=lambda: answers.append(needed.allows())))
+    assert answers == [False]
+
+
+@pytest.mark.realtime
+def test_calls_go_on_without_redis(
+    line: Line, made: Callable[[], DefaultRecloser], start_redis: Any, namespace: str
+) -> None:
+    """On what is known, at the same speed; what is counted meanwhile is the fleet's when Redis is back."""
+    server = start_redis()
+    toolkit = made()
+    toolkit.configure(backend=server.url, namespace=namespace)
+    twilio, tts = toolkit.circuit("twilio"), toolkit.circuit("elevenlabs")
+    stt = line.run(circuit=toolkit.circuit)["stt"]
+    assert toolkit.ready()
+    toolkit.pause("twilio", reason="audit", by="ana")
+    server.stop()
+    began = time.monotonic()
+    fail(tts, 4)
+    fail(stt, 2)
+    assert tried(stt)
+    assert time.monotonic() - began < 0.2  # and not the quarter of a second that an answer may take
+    until(lambda: toolkit.status().lost_since, "it is known that Redis is away")
+    assert not tried(twilio)
+    assert tried(stt)
+    fail(stt)
+    until(lambda: stt.state is State.OPEN, "three failures are enough")
+    server.cont()
+    with Recloser(server.url, namespace=namespace) as other:
+        until(lambda: other.circuit("soniox").state is State.OPEN, "the others learn of it")
+        until(lambda: other.status()["elevenlabs"].failures == 4, "and of what was counted")
+
+
+def test_an_outage_in_a_test(recloser: Sandbox, line: Line) -> None:
+    """Decorators of production, no server, and a quarter of an hour that takes no time."""
+
+    @requires("soniox")
+    def dial(lead: str) -> str:
+        return lead
+
+    line.run(recloser=recloser)
+    with pytest.raises(PausedError):
+        dial("Ada")
+    recloser.clock.advance("15m")
+    assert dial("Ada") == "Ada"
