@@ -25,7 +25,6 @@ from recloser import (
     await_until_allowed,
     circuit,
     fallback,
-    lifespan,
     pause,
     requires,
     resume,
@@ -157,15 +156,15 @@ def test_a_line_of_the_log_is_a_failure(recloser: Sandbox, line: Line) -> None:
 def test_bad_numbers_do_not_pause_the_telephone(recloser: Sandbox, line: Line) -> None:
     """A list full of them counts for nothing; an account that may not call any more pauses it."""
 
-    class TwilioRestException(Exception):
+    class TwilioRestError(Exception):
         """In the shape of Twilio's."""
 
         def __init__(self, status: int, code: int) -> None:
             super().__init__(f"HTTP {status} error: {code}")
             self.status, self.code, self.uri = status, code, "/2010-04-01/Accounts/AC0/Calls.json"
 
-    errors = [TwilioRestException(400, 21211), TwilioRestException(403, 21215)] * 20
-    errors += [TwilioRestException(403, 20003)] * 10
+    errors = [TwilioRestError(400, 21211), TwilioRestError(403, 21215)] * 20
+    errors += [TwilioRestError(403, 20003)] * 10
 
     def create(**_: object) -> None:
         raise errors.pop(0)
@@ -175,7 +174,7 @@ def test_bad_numbers_do_not_pause_the_telephone(recloser: Sandbox, line: Line) -
     twilio = recloser.circuit("twilio")
     for left in range(50, 0, -1):
         assert (twilio.state, len(errors)) == (State.CLOSED, left)
-        with pytest.raises(TwilioRestException):
+        with pytest.raises(TwilioRestError):
             client.calls.create(to="+15005550006")
     assert (twilio.state, twilio.snapshot().failures) == (State.OPEN, 10)
 
@@ -233,7 +232,7 @@ def test_keys_have_a_prefix(line: Line, made: Callable[[], DefaultRecloser], sta
         Line(line.code.replace('"buddy"', name)).run(configure=toolkit.configure, REDIS_URL=server.url)
         assert toolkit.ready()
         toolkit.circuit("elevenlabs").record_failure("503")
-        until(lambda toolkit=toolkit: toolkit.status()["elevenlabs"].failures == 1, "it is counted, and not the other's")
+        until(lambda toolkit=toolkit: toolkit.status()["elevenlabs"].failures == 1, "it is counted")
         toolkit.close()
     with redis.Redis.from_url(server.url, decode_responses=True, protocol=2) as client:
         keys = set(client.scan_iter())
@@ -261,10 +260,15 @@ def test_one_process_tells(line: Line, redis_8: RedisServer, namespace: str, mem
     """Of three that cross the threshold together, and another one when that is over; Slack is down for a moment."""
     with SlackServer() as slack:
         slack.faults.append("500")
+        environment = {
+            "RECLOSER_NAMESPACE": namespace,
+            "RECLOSER_BACKEND": redis_8.url,
+            "RECLOSER_SLACK_WEBHOOK": slack.url + HOOK,
+            "RECLOSER_ALERT_WAIT": "0.2s",
+        }
         fleet = members.start(3)
         for each in fleet:
-            each.run(f"import os\nos.environ.update(RECLOSER_NAMESPACE={namespace!r}, RECLOSER_BACKEND={redis_8.url!r})")
-            each.run(f"os.environ['RECLOSER_SLACK_WEBHOOK'] = {slack.url + HOOK!r}; os.environ['RECLOSER_ALERT_WAIT'] = '0.2s'")
+            each.run(f"import os; os.environ.update({environment!r})")
             each.run("from recloser import *\ntts = circuit('elevenlabs', failures=3)")
             each.run(f"toolkit = {line.code}")
             assert each.run("toolkit.ready(8)")
