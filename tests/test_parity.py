@@ -163,7 +163,7 @@ def test_bad_numbers_do_not_pause_the_telephone(recloser: Sandbox, line: Line) -
             super().__init__(f"HTTP {status} error: {code}")
             self.status, self.code, self.uri = status, code, "/2010-04-01/Accounts/AC0/Calls.json"
 
-    errors = [TwilioRestError(400, 21211), TwilioRestError(403, 21215)] * 20
+    errors = [TwilioRestError(400, 21211), TwilioRestError(403, 13227)] * 20
     errors += [TwilioRestError(403, 20003)] * 10
 
     def create(**_: object) -> None:
@@ -307,6 +307,7 @@ def test_a_hook_that_hangs_holds_up_nobody(
         until(lambda: "elevenlabs is paused" in caplog.text, "the log has it")
         toolkit.resume("elevenlabs", by="ana")
         assert tried(tts)
+        until(lambda: "elevenlabs is back" in caplog.text, "and the next one, while the pager hangs", seconds=5)
     finally:
         free.set()
 
