@@ -15,7 +15,7 @@ from recloser.core.policy import Mode
 from recloser.integrations.pipecat import FleetFailover, attach
 from tests.parity import Line, line
 from tests.voice.calls import Call, run_call
-from tests.voice.test_attach import AcmeTTSService, Tells, ended_by, failing
+from tests.voice.scripted import AcmeTTSService, Tells, ended_by, failing
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
