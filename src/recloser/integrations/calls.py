@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING, Any
 
+from recloser.core.duration import parse_duration
 from recloser.core.outcome import Kind, Outcome, Verdict
 from recloser.core.policy import Mode
 from recloser.errors import ConfigurationError, DeadlineError
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
     from recloser.circuit import Circuit
 
-__all__ = ["Call"]
+__all__ = ["Call", "clarified", "length"]
 
 
 class Call:
@@ -72,6 +73,21 @@ class Call:
         return self._failed.get(circuit.name) == circuit.bound.current().generation
 
 
-def refined(outcome: Outcome, better: Outcome | None) -> Outcome:
-    """``outcome``, unless it says nothing of what happened and ``better`` does."""
-    return better if better is not None and outcome.is_failure and outcome.kind in {None, Kind.UNKNOWN} else outcome
+def clarified(outcome: Outcome, better: Outcome) -> Outcome:
+    """``outcome``, unless it is a failure of which nobody knows what it was, and ``better`` does."""
+    return better if outcome.is_failure and outcome.kind is Kind.UNKNOWN else outcome
+
+
+def length(key: str, value: float | str) -> float:
+    """Seconds in ``value``.
+
+    Raises:
+        ConfigurationError: when it is no length of time, or none that could pass.
+    """
+    try:
+        seconds = parse_duration(value)
+    except ValueError:
+        seconds = 0.0
+    if seconds <= 0:
+        raise ConfigurationError(key, value, 'seconds, more than 0, or a duration such as "2s"')
+    return seconds

@@ -12,8 +12,8 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from recloser.core.duration import parse_duration
 from recloser.errors import ConfigurationError, PausedError
+from recloser.integrations.calls import length
 from recloser.integrations.livekit.framework import AGENTS, FALLBACK_ADAPTERS, leaves
 from recloser.integrations.livekit.reporting import Account
 from recloser.integrations.livekit.requests import Limit
@@ -67,7 +67,7 @@ def follow(
     if vars(adapter).get(_MARK):
         _log.warning("%s follows its circuits already; what was said then stays", type(adapter).__name__)
         return adapter
-    limit = None if first_item is None else _length(first_item)
+    limit = None if first_item is None else length("first_item", first_item)
     attribution = attribution_of(recloser, names)
     account = Account(attribution, None, None, None)
     plugins: list[Any] = list(getattr(adapter, where, ()))
@@ -86,16 +86,6 @@ def follow(
         states[:] = [_Status(own, mine) if mine else own for own, mine in zip(states, circuits, strict=True)]
     setattr(adapter, _MARK, True)
     return adapter
-
-
-def _length(first_item: float | str) -> float:
-    try:
-        seconds = parse_duration(first_item)
-    except ValueError:
-        seconds = 0.0
-    if seconds <= 0:
-        raise ConfigurationError("first_item", first_item, 'seconds, more than 0, or a duration such as "2s"')
-    return seconds
 
 
 class _Door:

@@ -11,7 +11,7 @@ from recloser.contain import Contained
 from recloser.core.classify import classify_text
 from recloser.core.outcome import Kind, Outcome, Verdict
 from recloser.errors import ConfigurationError, DeadlineError, PausedError
-from recloser.integrations.calls import Call, refined
+from recloser.integrations.calls import Call, clarified
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -139,4 +139,4 @@ def _judged(circuit: Circuit, error: Exception | str) -> tuple[Outcome, Exceptio
         error = error.__cause__
     # Some plugins keep what the provider said in the cause of an error that says nothing.
     better = classify_text(f"{text} {error.__cause__}" if error.__cause__ else text)
-    return refined(circuit.rules.judge(error), better), error
+    return clarified(circuit.rules.judge(error), better), error

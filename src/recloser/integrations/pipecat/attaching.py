@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any
 from pipecat.frames.frames import EndFrame, ErrorFrame
 from pipecat.processors.frame_processor import FrameProcessor
 
-from recloser.core.duration import parse_duration
 from recloser.errors import ConfigurationError, PausedError
 from recloser.integrations.attribution import Attribution, Names
-from recloser.integrations.calls import Call
+from recloser.integrations.calls import Call, length
 from recloser.integrations.pipecat.acting import CallFailure, OnFailure, act, checked
 from recloser.integrations.pipecat.judging import error_of, judge
 from recloser.integrations.pipecat.listening import listen, listen_for_drops
@@ -93,7 +92,7 @@ def attach(  # noqa: PLR0913 - what one may say, all by keyword
         if not again:
             _log.warning("%s is attached to already; what was said then stays", worker)
         return present[recloser]
-    limit = None if first_item is None else _length(first_item)
+    limit = None if first_item is None else length("first_item", first_item)
     attribution = Attribution("Pipecat", recloser, names, provider_of)
     attachment = Attachment(worker, attribution, Call(call_id), checked(on_failure), limit)
     present[recloser] = attachment
@@ -228,13 +227,6 @@ class Attachment:
 
     async def _begins(self, _worker: Any, _frame: Any) -> None:
         self._begun = True
-
-
-def _length(first_item: float | str) -> float:
-    try:
-        return parse_duration(first_item)
-    except ValueError:
-        raise ConfigurationError("first_item", first_item, "seconds, a string such as '15s', or None") from None
 
 
 def _within(processor: Any) -> Iterator[Any]:
