@@ -11,7 +11,7 @@ import nox
 
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "uv"
-nox.options.sessions = ["lint", "types", "docs", "tests", "voice"]
+nox.options.sessions = ["lint", "types", "docs", "tests", "voice", "oldest"]
 nox.options.error_on_external_run = True
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
@@ -92,6 +92,15 @@ def voice(session: nox.Session) -> None:
     install(session, "voice", package=".")
     places = session.posargs or ["tests/voice", *map(str, sorted(Path("tests/frameworks").glob("test_livekit*.py")))]
     session.run("pytest", "-n", WORKERS, *places, "tests/test_public_api.py")
+
+
+@nox.session
+def oldest(session: nox.Session) -> None:
+    """The integration with Pipecat on the oldest release that it is for."""
+    install(session, "tests", package=".")
+    session.install("pipecat-ai[anthropic,cartesia,deepgram,elevenlabs,openai,soniox]==0.0.108")
+    places = session.posargs or ["tests/voice/test_older_release.py", "tests/voice/test_corners.py"]
+    session.run("pytest", "-n", WORKERS, *places)
 
 
 @nox.session
