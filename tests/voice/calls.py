@@ -22,15 +22,15 @@ from pipecat.frames.frames import (
     VADUserStoppedSpeakingFrame,
 )
 from pipecat.pipeline.pipeline import Pipeline
-from pipecat.pipeline.worker import PipelineWorker
 from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
-from pipecat.workers.runner import WorkerRunner
+
+from tests.voice.release import PipelineWorker, pipeline_worker, run_worker
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-__all__ = ["PRODUCTS", "Call", "Kind", "barge_in", "run_call"]
+__all__ = ["PRODUCTS", "Call", "Kind", "barge_in", "run_call", "running", "turn"]
 
 Kind = Literal["stt", "tts", "llm"]
 
@@ -109,19 +109,13 @@ def turn(kind: Kind) -> list[Frame]:
 
 @contextlib.asynccontextmanager
 async def running(
-    service: FrameProcessor, kind: Kind, attach: Callable[[PipelineWorker], object] | None
+    service: FrameProcessor, kind: Kind, attach: Callable[[PipelineWorker], object] | None, **params: Any
 ) -> AsyncIterator[tuple[PipelineWorker, Call]]:
     """A call that runs; at the end of the block it gets its EndFrame."""
     call = Call(kind)
     before = Tap(call, call.errors, FrameDirection.UPSTREAM, ErrorFrame)
     after = Tap(call, call.frames, FrameDirection.DOWNSTREAM)
-    worker = PipelineWorker(
-        Pipeline([before, service, after]),
-        enable_rtvi=False,
-        idle_timeout_secs=None,
-        cancel_timeout_secs=2.0,
-        setup_timeout_secs=2.0,
-    )
+    worker = pipeline_worker(Pipeline([before, service, after]), **params)
     finished = asyncio.Event()
 
     @worker.event_handler("on_pipeline_error")
@@ -135,9 +129,7 @@ async def running(
 
     if attach is not None:
         attach(worker)
-    runner = WorkerRunner(handle_sigint=False)
-    await runner.add_workers(worker)
-    running = asyncio.create_task(runner.run())
+    running = asyncio.create_task(run_worker(worker))
     try:
         yield worker, call
         await worker.queue_frame(EndFrame())
