@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from recloser.core.policy import Mode
 from recloser.errors import ConfigurationError
+from recloser.integrations.pipecat.freeing import free
 
 if TYPE_CHECKING:
     from recloser.circuit import Circuit
@@ -78,4 +79,5 @@ async def act(actions: Mapping[str, Action], failure: CallFailure, circuit: Circ
             _log.exception("on_failure of %s raised", circuit.name)
     elif action == "end_call":
         _log.info("call %s ends: %s has failed (%s)", failure.call_id, circuit.name, failure.outcome)
+        await free(failure.frame.processor)
         await failure.worker.queue_frame(end())
