@@ -6,6 +6,7 @@ doors, ``acquire`` and one of the settling methods.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,16 @@ if TYPE_CHECKING:
     from recloser.replica import Replica
     from recloser.rules import Rules
 
-__all__ = ["Gate", "Watch", "watch"]
+__all__ = ["Gate", "Watch", "was_counted", "watch"]
+
+_COUNTED = "__recloser_counted__"
+"""Where an exception says which circuits a failed call with it was counted for."""
+
+
+def was_counted(error: object, name: str) -> bool:
+    """Whether a call that this circuit protects ended with ``error``, or with its cause, and counted as a failure."""
+    cause = getattr(error, "__cause__", None)
+    return any(name in getattr(each, _COUNTED, ()) for each in (error, cause))
 
 
 class Watch:
@@ -184,4 +194,7 @@ class Gate:
     def _settle(self, permit: Permit, replica: Replica, outcome: Outcome, error: BaseException) -> None:
         if outcome.is_failure:
             self.tell_watch(error)
+            if not was_counted(error, self.name):
+                with suppress(Exception):  # an exception may refuse attributes
+                    setattr(error, _COUNTED, (*getattr(error, _COUNTED, ()), self.name))
         replica.settle(permit, outcome, error)

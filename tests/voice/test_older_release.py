@@ -99,9 +99,7 @@ async def test_who_barges_in_counts_nothing(family: Family, provider: FaultServe
     """Interruptions are no failures, whatever they leave behind."""
     provider.play(family.wire)
     async with family.service(provider.url) as service:
-        call = await barge_in(
-            service, kind=family.kind, times=3, bound=0.6, attach=watched(family, toolkit, LONG)
-        )
+        call = await barge_in(service, kind=family.kind, times=3, bound=0.6, attach=watched(family, toolkit, LONG))
     assert len(call.products) >= 3
     assert counts(toolkit)[family.circuit][1] == 0
 
@@ -179,11 +177,13 @@ async def test_the_setup_file(recloser: Any, provider: FaultServer, monkeypatch:
 # -- switching ---------------------------------------------------------------------------------------------------------
 
 
-async def switched_call(provider: FaultServer, toolkit: Recloser) -> tuple[list[str], bool]:
+async def switched_call(
+    provider: FaultServer, toolkit: Recloser, first: str = "elevenlabs-http-tts"
+) -> tuple[list[str], bool]:
     """A call of three turns: who spoke, or was switched to, in order; and whether it came to its end."""
     told: list[str] = []
     async with (
-        BY_NAME["elevenlabs-tts"].service(provider.url) as primary,
+        BY_NAME[first].service(provider.url) as primary,
         BY_NAME["openai-tts"].service(provider.url) as backup,
     ):
         switcher = ServiceSwitcher([primary, backup], fleet_failover(recloser=toolkit))
@@ -207,9 +207,8 @@ async def switched_call(provider: FaultServer, toolkit: Recloser) -> tuple[list[
 
 async def test_a_switcher_follows_the_fleet(provider: FaultServer, toolkit: Recloser) -> None:
     """It moves on once, does not come back within a call, begins elsewhere while paused, and returns when all is well."""
-    first, second = "ElevenLabsTTSService", "OpenAITTSService"
+    first, second = "ElevenLabsHttpTTSService", "OpenAITTSService"
     toolkit.circuit("elevenlabs", Policy(failures=1, cooldown="1h"))
-    voice = BY_NAME["elevenlabs-tts"]
     provider.play(Answer(503), path="/v1/text-to-speech")
     provider.play(BY_NAME["openai-tts"].wire, path="/v1/audio")
     told, ended = await switched_call(provider, toolkit)
@@ -217,7 +216,15 @@ async def test_a_switcher_follows_the_fleet(provider: FaultServer, toolkit: Recl
     assert ended
     assert toolkit.circuit("elevenlabs").state is State.OPEN
     assert await switched_call(provider, toolkit) == ([second, second, second], True)
-    provider.play(voice.wire, path="/v1/text-to-speech")
+    provider.play(BY_NAME["elevenlabs-http-tts"].wire, path="/v1/text-to-speech")
     toolkit.resume("elevenlabs", by="ana")
     assert await switched_call(provider, toolkit) == ([first, first, first], True)
-    assert counts(toolkit)["openai"][1] == 0
+    assert counts(toolkit)["openai"][1] == 0, toolkit.explain("openai")
+
+
+async def test_a_call_that_moved_on_ends(provider: FaultServer, toolkit: Recloser) -> None:
+    """The voice that it left in the middle of a word is not waited for."""
+    provider.play(BY_NAME["elevenlabs-tts"].drop, path="/v1/text-to-speech")
+    _, ended = await switched_call(provider, toolkit, "elevenlabs-tts")
+    assert ended
+    assert counts(toolkit)["elevenlabs"][1] == 1

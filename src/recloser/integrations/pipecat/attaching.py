@@ -117,6 +117,7 @@ class Attachment:
         self._acted: set[str] = set()
         self._turns: dict[Any, Turns] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._over = False
         attribution.check(_subclasses(FrameProcessor))
         for processor in _within(worker.pipeline):
             processor.add_event_handler("on_error", self._tells)
@@ -126,6 +127,7 @@ class Attachment:
                 self._turns[processor] = turns
                 listen_for_drops(processor, turns, partial(self._drops, processor))
         worker.add_event_handler("on_pipeline_error", self._surfaces)
+        worker.add_event_handler("on_pipeline_finished", self._ends)
         listen_for_setup(worker, self._turns, self._never_starts)
 
     def __repr__(self) -> str:
@@ -139,11 +141,17 @@ class Attachment:
 
         return Turns(self._call, lambda: self._attribution.circuit(processor), fails, **limits)
 
+    async def _ends(self, _worker: Any, _frame: Any) -> None:
+        """The call is over, also where that did not get through to every processor."""
+        self._over = True
+        for turns in self._turns.values():
+            turns.close()
+
     # -- errors --------------------------------------------------------------------------------------------------------
 
     def _drops(self, processor: Any, error: Exception) -> None:
         """A connection broke, and Pipecat is about to connect again: counted, and nobody else's business."""
-        circuit = self._attribution.circuit(processor)
+        circuit = None if self._over else self._attribution.circuit(processor)
         if circuit is not None:
             self._turns[processor].drop()
             self._call.fail(circuit, circuit.rules.judge(error), error, {"processor": str(processor)})
@@ -165,7 +173,7 @@ class Attachment:
             self._account(frame, frame.processor or processor)
 
     def _account(self, frame: Any, owner: Any) -> None:
-        if frame.id in self._seen:
+        if self._over or frame.id in self._seen:
             return
         found = self._counted(frame, owner)
         while len(self._seen) >= _REMEMBERED:
@@ -173,9 +181,9 @@ class Attachment:
         self._seen[frame.id] = found
 
     def _counted(self, frame: Any, owner: Any) -> tuple[Circuit, Outcome] | None:
-        inner = getattr(owner, "services", None)
-        if inner is not None and getattr(owner, "strategy", None) is not None:
+        if getattr(owner, "services", None) is not None and getattr(owner, "strategy", None) is not None:
             # A switcher tells of the failure of one of its services, in its own name, once it has nowhere to turn.
+            inner = set(_within(owner))
             return next((self._last[service] for service in reversed(self._last) if service in inner), None)
         circuit = self._attribution.circuit(owner)
         if circuit is None:
@@ -183,7 +191,7 @@ class Attachment:
             return None
         turns = self._turns.get(owner)
         if turns is not None:
-            if turns.excused and str(frame.error).endswith(_NO_AUDIO):
+            if str(frame.error).endswith(_NO_AUDIO) and turns.excuses(str(frame.error)):
                 return None
             turns.drop()
         outcome, error = judge(frame, circuit), error_of(frame)
