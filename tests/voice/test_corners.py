@@ -14,7 +14,6 @@ from pipecat.frames.frames import (
     FunctionCallInProgressFrame,
     FunctionCallsStartedFrame,
     InterruptionFrame,
-    LLMContextFrame,
     LLMFullResponseEndFrame,
     LLMFullResponseStartFrame,
     LLMTextFrame,
@@ -23,24 +22,26 @@ from pipecat.frames.frames import (
 )
 from pipecat.pipeline.parallel_pipeline import ParallelPipeline
 from pipecat.pipeline.service_switcher import ServiceSwitcher
-from pipecat.services.openai.llm import OpenAILLMService
-from pipecat.services.settings import TTSSettings
 from pipecat.services.stt_service import SegmentedSTTService
-from pipecat.services.tts_service import TTSService
 
 from recloser import Policy, Recloser, State
+from recloser.integrations.calls import Call as CallOf
 from recloser.integrations.pipecat import CallFailure, attach, fleet_failover
+from recloser.integrations.pipecat.turns import Turns
 from tests.faults import Answer, FaultServer
 from tests.voice.calls import Call, run_call, running, turn
 from tests.voice.families import FAMILIES
 from tests.voice.release import NEW, VERSION
+from tests.voice.scripted import AcmeTTSService, BackupTTSService, Model, failing, healthy, nameless, silent
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Sequence
     from pathlib import Path
 
     from pipecat.frames.frames import Frame
-    from pipecat.processors.frame_processor import FrameDirection
+    from pipecat.services.tts_service import TTSService
+
+    from tests.voice.scripted import Script
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
@@ -49,8 +50,6 @@ new = pytest.mark.skipif(not NEW, reason="an older release does not do that")
 LONG = 10.0
 """Seconds that nothing here takes."""
 
-Script = "Callable[[TTSService, str], AsyncIterator[Frame | None]]"
-
 
 @pytest.fixture
 def toolkit() -> Iterator[Recloser]:
@@ -58,57 +57,6 @@ def toolkit() -> Iterator[Recloser]:
     with Recloser() as toolkit:
         toolkit.status()  # looks for alert hooks on the disk, once
         yield toolkit
-
-
-class AcmeTTSService(TTSService):
-    """Speech as a test scripts it."""
-
-    def __init__(self, script: Script) -> None:
-        super().__init__(
-            push_stop_frames=True, push_start_frame=True, settings=TTSSettings(model=None, voice="v", language=None)
-        )
-        self._stop_frame_timeout_s = 0.1
-        self.script = script
-
-    async def run_tts(self, text: str, context_id: str) -> AsyncIterator[Frame | None]:
-        async for frame in self.script(self, context_id):
-            yield frame
-
-
-class BackupTTSService(AcmeTTSService):
-    """Speech of somebody else."""
-
-
-async def healthy(_service: TTSService, context_id: str) -> AsyncIterator[Frame | None]:
-    yield TTSAudioRawFrame(b"\1" * 320, 16000, 1, context_id=context_id)
-
-
-async def nameless(_service: TTSService, _context_id: str) -> AsyncIterator[Frame | None]:
-    yield TTSAudioRawFrame(b"\1" * 320, 16000, 1)
-
-
-async def silent(_service: TTSService, _context_id: str) -> AsyncIterator[Frame | None]:
-    yield None
-
-
-async def failing(service: TTSService, _context_id: str) -> AsyncIterator[Frame | None]:
-    await service.push_error("HTTP 503")
-    yield None
-
-
-class Model(OpenAILLMService):
-    """A model whose answer is a list of frames, and of things to do."""
-
-    def __init__(self, *script: Frame | Callable[[Model], Any]) -> None:
-        super().__init__(api_key="k")
-        self.script = script
-
-    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        if not isinstance(frame, LLMContextFrame):
-            await super().process_frame(frame, direction)
-            return
-        for each in self.script:
-            await (each(self) if callable(each) else self.push_frame(each))
 
 
 def counts(toolkit: Recloser) -> dict[str, tuple[int, int]]:
@@ -124,7 +72,7 @@ async def speak(
     async with running(service, "tts", lambda worker: attach(worker, recloser=toolkit, **said)) as (worker, call):
         await worker.queue_frames(list(frames) or turn("tts"))
         await call.until(lambda: bool(call.products or call.errors), settle)
-        await call.until(lambda: False, settle)
+        await call.until(lambda: bool(call.errors), settle)
     return call
 
 
@@ -207,15 +155,32 @@ async def test_speech_just_after_an_interruption_is_waited_on(toolkit: Recloser)
 
 
 async def test_an_interruption_just_after_speech_was_asked_for(toolkit: Recloser) -> None:
-    """The request is told a moment later than it was made, and is not taken for one of after the interruption."""
+    """What nobody wants to hear any more is not waited on."""
 
     async def interrupted(service: TTSService, _context_id: str) -> AsyncIterator[Frame | None]:
-        await service.push_frame(InterruptionFrame())
+        await service.queue_frame(InterruptionFrame())
         await asyncio.sleep(LONG)
         yield None
 
     await speak(AcmeTTSService(interrupted), toolkit, first_item=0.2)
     assert counts(toolkit).get("acme", (0, 0))[1] == 0
+
+
+async def test_a_request_that_is_told_late(toolkit: Recloser) -> None:
+    """One of before an interruption is told after it, and is not waited on; one of after it is."""
+    turns = Turns(CallOf(), lambda: toolkit.circuit("acme"), lambda _error: None, first_item=LONG, late=True)
+
+    async def asks(turn: str) -> None:
+        turns.begin(turn)
+
+    before = asyncio.ensure_future(asks("before"))
+    turns.interrupt()
+    await before
+    assert not turns.under_way
+    await asyncio.sleep(0)
+    await asks("after")
+    assert turns.under_way
+    turns.close()
 
 
 async def test_a_process_that_stood_still_blames_nobody(toolkit: Recloser) -> None:
@@ -302,19 +267,21 @@ async def test_a_pipeline_that_is_used_again(toolkit: Recloser) -> None:
 
 async def test_a_call_that_was_cancelled_fails_nobody_later(toolkit: Recloser) -> None:
     """Nothing that was still waited for is, once the call is over."""
+    asked = asyncio.Event()
 
     async def hangs(_service: TTSService, _context_id: str) -> AsyncIterator[Frame | None]:
+        asked.set()
         await asyncio.sleep(LONG)
         yield None
 
-    said = {"first_item": 0.3, "recloser": toolkit}
+    said = {"first_item": 0.5, "recloser": toolkit}
     service = AcmeTTSService(hangs)
     async with running(service, "tts", lambda worker: attach(worker, **said)) as (worker, call):
         await worker.queue_frames(turn("tts"))
-        await call.until(lambda: False, 0.1)
+        await asyncio.wait_for(asked.wait(), LONG)
         await worker.cancel()
-    await call.until(lambda: bool(call.errors), 0.4)
-    assert counts(toolkit).get("acme", (0, 0))[1] == 0
+    await call.until(lambda: bool(call.errors), 0.6)
+    assert [sample.message for sample in toolkit.explain("acme").errors] == []
 
 
 async def test_a_toolkit_that_is_closed_breaks_no_call() -> None:
@@ -382,3 +349,18 @@ async def test_a_call_begins_with_the_first_that_may(toolkit: Recloser, paused) 
     services = [AcmeTTSService(healthy), BackupTTSService(healthy), Model()]
     strategy = fleet_failover(recloser=toolkit)(services)
     assert services.index(strategy.active_service) == len(paused) % 3
+
+
+async def test_a_call_that_goes_on_with_another_does_not_end(toolkit: Recloser) -> None:
+    """An older release tells the pipeline of an error that a switcher has taken care of, too."""
+    services = [AcmeTTSService(failing), BackupTTSService(healthy)]
+    switcher = ServiceSwitcher(services, fleet_failover(recloser=toolkit))
+    told: list[CallFailure] = []
+    said = {"on_failure": told.append, "recloser": toolkit}
+    async with running(switcher, "tts", lambda worker: attach(worker, **said)) as (worker, call):
+        for _ in range(2):
+            await worker.queue_frames(turn("tts"))
+            await call.until(lambda: switcher.strategy.active_service is services[1], LONG)
+        assert await call.until(lambda: bool(call.products), LONG)
+    assert told == []
+    assert counts(toolkit) == {"acme": (1, 1), "backup": (1, 0)}

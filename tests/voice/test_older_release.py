@@ -160,7 +160,7 @@ async def test_a_silence_is_told_to_the_pipeline(provider: FaultServer, toolkit:
 
 async def test_the_setup_file(recloser: Any, provider: FaultServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """The hook has another name in older releases, and the file has both."""
-    told = subprocess.run(
+    told = subprocess.run(  # noqa: ASYNC221 - nothing else runs here
         [sys.executable, "-W", "ignore", "-m", "recloser.integrations.pipecat"],
         capture_output=True,
         text=True,
@@ -206,7 +206,7 @@ async def switched_call(
 
 
 async def test_a_switcher_follows_the_fleet(provider: FaultServer, toolkit: Recloser) -> None:
-    """It moves on once, does not come back within a call, begins elsewhere while paused, and returns when all is well."""
+    """It moves on once, does not come back within a call, begins elsewhere while paused, and returns when it may."""
     first, second = "ElevenLabsHttpTTSService", "OpenAITTSService"
     toolkit.circuit("elevenlabs", Policy(failures=1, cooldown="1h"))
     provider.play(Answer(503), path="/v1/text-to-speech")

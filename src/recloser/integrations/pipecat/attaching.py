@@ -119,7 +119,10 @@ class Attachment:
         self._tasks: set[asyncio.Task[None]] = set()
         self._over = False
         attribution.check(_subclasses(FrameProcessor))
+        self._switchers: list[Any] = []
         for processor in _within(worker.pipeline):
+            if _is_switcher(processor):
+                self._switchers.append(processor)
             processor.add_event_handler("on_error", self._tells)
             processor.add_event_handler("on_before_push_frame", self._pushes)
             turns = listen(processor, partial(self._turns_of, processor), first_item)
@@ -181,7 +184,7 @@ class Attachment:
         self._seen[frame.id] = found
 
     def _counted(self, frame: Any, owner: Any) -> tuple[Circuit, Outcome] | None:
-        if getattr(owner, "services", None) is not None and getattr(owner, "strategy", None) is not None:
+        if _is_switcher(owner):
             # A switcher tells of the failure of one of its services, in its own name, once it has nowhere to turn.
             inner = set(_within(owner))
             return next((self._last[service] for service in reversed(self._last) if service in inner), None)
@@ -211,13 +214,26 @@ class Attachment:
     async def _surfaces(self, worker: Any, frame: Any) -> None:
         """An error has come through the whole pipeline, and nothing took over."""
         found = self._seen.get(frame.id)
-        if found is None:
+        if found is None or self._is_left(frame.processor):
             return
         circuit, outcome = found
         if circuit.name not in self._acted and (outcome.is_failure or isinstance(frame.exception, PausedError)):
             self._acted.add(circuit.name)
             failure = CallFailure(worker, self.call_id, circuit.name, outcome, frame)
             await act(self._actions, failure, circuit, partial(EndFrame, reason=f"{circuit.name} has failed"))
+
+    def _is_left(self, processor: Any) -> bool:
+        """Whether a switcher goes on with another service: before 1.8 it lets errors pass all the same."""
+        return any(
+            processor in _within(service)
+            for switcher in self._switchers
+            for service in switcher.services
+            if service is not switcher.strategy.active_service
+        )
+
+
+def _is_switcher(processor: Any) -> bool:
+    return getattr(processor, "services", None) is not None and getattr(processor, "strategy", None) is not None
 
 
 def _length(first_item: float | str) -> float:

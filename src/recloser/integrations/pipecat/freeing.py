@@ -14,9 +14,11 @@ async def free(service: Any) -> None:
     if not isinstance(service, TTSService) or hasattr(service, "is_usable"):
         return
 
+    resume: Any = service.resume_processing_frames
+
     async def resumes(_service: Any, _frame: Any) -> None:
-        await service.resume_processing_frames()
+        await resume()
 
     # It tells of its failure before it pauses.
     service.add_event_handler("on_after_process_frame", resumes)
-    await service.resume_processing_frames()
+    await resume()
