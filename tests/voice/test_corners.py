@@ -148,10 +148,20 @@ async def test_punctuation_may_be_silent(toolkit: Recloser) -> None:
     assert counts(toolkit).get("acme", (0, 0)) == (0, 0)
 
 
+async def hanging(_service: TTSService, _context_id: str) -> AsyncIterator[Frame | None]:
+    await asyncio.sleep(1.0)
+    yield None
+
+
 async def test_speech_just_after_an_interruption_is_waited_on(toolkit: Recloser) -> None:
-    """Silence is a failure there as well."""
-    await speak(AcmeTTSService(silent), toolkit, [InterruptionFrame(), TTSSpeakFrame("hello")])
-    assert counts(toolkit) == {"acme": (1, 1)}
+    """A silence is a failure there as well."""
+    service = AcmeTTSService(hanging)
+    service._stop_frame_timeout_s = LONG
+    async with running(service, "tts", lambda worker: attach(worker, first_item=0.2, recloser=toolkit)) as (w, call):
+        await w.queue_frames([InterruptionFrame(), TTSSpeakFrame("hello")])
+        assert await call.until(lambda: bool(call.errors), LONG)
+        await w.cancel()
+    assert [sample.message for sample in toolkit.explain("acme").errors] == ["acme: first_item of 200ms has passed"]
 
 
 async def test_an_interruption_just_after_speech_was_asked_for(toolkit: Recloser) -> None:

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Turns"]
 
+_A_MOMENT = 0.25
+"""For so many seconds after an interruption what was on its way still comes."""
+
 _FEW = 16
 """So many turns without words are remembered."""
 
@@ -59,7 +62,7 @@ class Turns:
         self._answering: set[str] = set()
         # Those that are answered without being under way: what was on its way when they were dropped still comes.
         self._strays: set[str] = set()
-        self._last = -math.inf
+        self._last = self._interrupted = -math.inf
         self._dropping = self._closed = False
         # Whether an answer was cut short, and the turn that began after it.
         self._cut = False
@@ -75,7 +78,8 @@ class Turns:
             self._wordless.remove(turn)
         if not self._closed and not self._dropping:
             self._waiting[turn] = self._now()
-            self._excused, self._cut = (turn if self._cut else None), False
+            cut = self._cut or self._now() - self._interrupted < _A_MOMENT
+            self._excused, self._cut = (turn if cut else None), False
             self._watch()
 
     def may_be_silent(self, turn: str) -> None:
@@ -134,6 +138,7 @@ class Turns:
     def interrupt(self) -> None:
         """Whatever is under way is not wanted any more."""
         self._cut = self._cut or bool(self._answering)
+        self._interrupted = self._now()
         self.drop()
 
     def drop(self) -> None:
