@@ -6,8 +6,10 @@ doors, ``acquire`` and one of the settling methods.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
+from weakref import ref
 
 from recloser.core.outcome import Kind, Outcome, Verdict
 from recloser.errors import DeadlineError, PausedError, RefusedResultError
@@ -20,7 +22,27 @@ if TYPE_CHECKING:
     from recloser.replica import Replica
     from recloser.rules import Rules
 
-__all__ = ["Gate", "Watch", "watch"]
+__all__ = ["Gate", "Watch", "was_counted", "watch"]
+
+_FEW = 4
+"""So many failures of a task are known again."""
+
+_counted: ContextVar[tuple[tuple[str, ref[BaseException]], ...]] = ContextVar("recloser_counted", default=())
+
+
+def was_counted(error: object, name: str) -> bool:
+    """Whether a call of this task that the circuit protects failed with ``error``, or with its cause, and counted.
+
+    The builtin exceptions, of which none can be known again without keeping it, are taken for new.
+    """
+    known = [each() for circuit, each in _counted.get() if circuit == name]
+    cause = getattr(error, "__cause__", None)
+    return any(found is not None and (found is error or found is cause) for found in known)
+
+
+def _remember(error: BaseException, name: str) -> None:
+    with suppress(TypeError):
+        _counted.set((*_counted.get()[1 - _FEW :], (name, ref(error))))
 
 
 class Watch:
@@ -184,4 +206,5 @@ class Gate:
     def _settle(self, permit: Permit, replica: Replica, outcome: Outcome, error: BaseException) -> None:
         if outcome.is_failure:
             self.tell_watch(error)
+            _remember(error, self.name)
         replica.settle(permit, outcome, error)

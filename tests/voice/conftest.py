@@ -5,7 +5,9 @@ from __future__ import annotations
 import gc
 import importlib
 import importlib.util
+import re
 import warnings
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,17 +32,31 @@ if HAS_PIPECAT:
             importlib.import_module(f"pipecat.services.{_module}")
 
 
+EVERY_RELEASE = {"test_corners.py", "test_older_release.py"}
+"""What runs under the oldest release that the integration is for as well."""
+
+
+def why_not(module: str) -> str | None:
+    """Why a module of tests cannot run here, if it cannot."""
+    if not HAS_PIPECAT:
+        return "pipecat is not installed"
+    found = metadata.version("pipecat-ai")
+    if module in EVERY_RELEASE or tuple(int(part) for part in re.findall(r"\d+", found)[:2]) >= (1, 14):
+        return None
+    return f"these tests are for pipecat 1.14 and newer, and {found} is installed"
+
+
 class Missing(pytest.Module):
     """A module of tests that is skipped, with a reason, before it is imported."""
 
     def collect(self) -> Iterator[pytest.Item]:
-        pytest.skip("pipecat is not installed", allow_module_level=True)
+        pytest.skip(why_not(self.path.name) or "", allow_module_level=True)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> pytest.Module | None:
     """Tests in this folder import what imports Pipecat."""
-    if HAS_PIPECAT or Path(__file__).parent not in module_path.parents:
+    if Path(__file__).parent not in module_path.parents or why_not(module_path.name) is None:
         return None
     return Missing.from_parent(parent, path=module_path)
 

@@ -36,7 +36,9 @@ def realtime(heard: Message) -> Said:
         case "response.create":
             spot = {"response_id": "r", "item_id": "i", "output_index": 0, "content_index": 0, "event_id": "e"}
             text = {"type": "response.output_audio_transcript.delta", **spot}
-            return [{**text, "delta": "Hello"}, {**text, "delta": " there"}]
+            item = {"id": "i", "type": "message", "role": "assistant", "content": [], "status": "in_progress"}
+            added = {"type": "conversation.item.added", "event_id": "e", "item": item}
+            return [added, {**text, "delta": "Hello"}, {**text, "delta": " there"}]
     return []
 
 

@@ -9,6 +9,7 @@ from recloser.core.duration import parse_duration
 from recloser.core.outcome import Kind, Outcome, Verdict
 from recloser.core.policy import Mode
 from recloser.errors import ConfigurationError, DeadlineError
+from recloser.gate import was_counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,6 +59,8 @@ class Call:
         if self._failed.get(circuit.name) == generation:
             return False
         self._failed[circuit.name] = generation
+        if was_counted(error, circuit.name):
+            return True  # the client is wrapped as well, and this is the same failure on its way up
         replica.report(outcome, error, once=self.id, context={"call_id": self.id, **(context or {})})
         return True
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from recloser.core.policy import Mode
 from recloser.errors import ConfigurationError
+from recloser.integrations.pipecat.freeing import free
 
 if TYPE_CHECKING:
     from recloser.circuit import Circuit
@@ -81,4 +82,5 @@ async def act(
             _log.exception("on_failure of %s raised", circuit.name)
     elif action == "end_call":
         _log.info("call %s ends: %s has failed (%s)", failure.call_id, circuit.name, failure.outcome)
+        await free(failure.frame.processor)
         await end(f"{circuit.name} has failed")

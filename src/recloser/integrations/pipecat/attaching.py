@@ -122,8 +122,12 @@ class Attachment:
         self._begun = False
         self._turns: dict[Any, Turns] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._over = False
         attribution.check(_subclasses(FrameProcessor))
+        self._switchers: list[Any] = []
         for processor in _within(worker.pipeline):
+            if _is_switcher(processor):
+                self._switchers.append(processor)
             processor.add_event_handler("on_error", self._tells)
             processor.add_event_handler("on_before_push_frame", self._pushes)
             turns = listen(processor, partial(self._turns_of, processor), first_item)
@@ -132,6 +136,7 @@ class Attachment:
                 listen_for_drops(processor, turns, partial(self._drops, processor))
         worker.add_event_handler("on_pipeline_error", self._surfaces)
         worker.add_event_handler("on_pipeline_started", self._begins)
+        worker.add_event_handler("on_pipeline_finished", self._ends)
         listen_for_setup(worker, self._turns, self._never_starts)
 
     def __repr__(self) -> str:
@@ -145,11 +150,17 @@ class Attachment:
 
         return Turns(self._call, lambda: self._attribution.circuit(processor), fails, **limits)
 
+    async def _ends(self, _worker: Any, _frame: Any) -> None:
+        """The call is over, also where that did not get through to every processor."""
+        self._over = True
+        for turns in self._turns.values():
+            turns.close()
+
     # -- errors --------------------------------------------------------------------------------------------------------
 
     def _drops(self, processor: Any, error: Exception) -> None:
         """A connection broke, and Pipecat is about to connect again: counted, and nobody else's business."""
-        circuit = self._attribution.circuit(processor)
+        circuit = None if self._over else self._attribution.circuit(processor)
         if circuit is not None:
             self._turns[processor].drop()
             self._call.fail(circuit, circuit.rules.judge(error), error, {"processor": str(processor)})
@@ -171,7 +182,7 @@ class Attachment:
             self._account(frame, frame.processor or processor)
 
     def _account(self, frame: Any, owner: Any) -> None:
-        if frame.id in self._seen:
+        if self._over or frame.id in self._seen:
             return
         found = self._counted(frame, owner)
         while len(self._seen) >= _REMEMBERED:
@@ -179,9 +190,9 @@ class Attachment:
         self._seen[frame.id] = found
 
     def _counted(self, frame: Any, owner: Any) -> tuple[Circuit, Outcome] | None:
-        inner = getattr(owner, "services", None)
-        if inner is not None and getattr(owner, "strategy", None) is not None:
+        if _is_switcher(owner):
             # A switcher tells of the failure of one of its services, in its own name, once it has nowhere to turn.
+            inner = set(_within(owner))
             return next((self._last[service] for service in reversed(self._last) if service in inner), None)
         circuit = self._attribution.circuit(owner)
         if circuit is None:
@@ -189,7 +200,7 @@ class Attachment:
             return None
         turns = self._turns.get(owner)
         if turns is not None:
-            if turns.excused and str(frame.error).endswith(_NO_AUDIO):
+            if str(frame.error).endswith(_NO_AUDIO) and turns.excuses(str(frame.error)):
                 return None
             turns.drop()
         outcome, error = judge(frame, circuit), error_of(frame)
@@ -210,7 +221,7 @@ class Attachment:
     async def _surfaces(self, worker: Any, frame: Any) -> None:
         """An error has come through the whole pipeline, and nothing took over."""
         found = self._seen.get(frame.id)
-        if found is None:
+        if found is None or self._is_left(frame.processor):
             return
         circuit, outcome = found
         if circuit.name not in self._acted and (outcome.is_failure or isinstance(frame.exception, PausedError)):
@@ -225,8 +236,21 @@ class Attachment:
             # Nothing is queued yet, and an EndFrame would wait for services that may try to connect for long.
             await worker.cancel(reason=reason)
 
+    def _is_left(self, processor: Any) -> bool:
+        """Whether a switcher goes on with another service: before 1.8 it lets errors pass all the same."""
+        return any(
+            processor in _within(service)
+            for switcher in self._switchers
+            for service in switcher.services
+            if service is not switcher.strategy.active_service
+        )
+
     async def _begins(self, _worker: Any, _frame: Any) -> None:
         self._begun = True
+
+
+def _is_switcher(processor: Any) -> bool:
+    return getattr(processor, "services", None) is not None and getattr(processor, "strategy", None) is not None
 
 
 def _within(processor: Any) -> Iterator[Any]:

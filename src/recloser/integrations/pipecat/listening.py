@@ -9,7 +9,6 @@ from pipecat.frames.frames import (
     CancelFrame,
     EndFrame,
     ErrorFrame,
-    FunctionCallInProgressFrame,
     FunctionCallsStartedFrame,
     InterimTranscriptionFrame,
     InterruptionFrame,
@@ -43,8 +42,6 @@ _ERROR: Final = 2
 _TOKENS: Final = (LLMTextFrame, LLMThoughtTextFrame, TTSAudioRawFrame)
 """What a model answers; audio, where it speaks by itself."""
 
-_CALLS: Final = (FunctionCallsStartedFrame, FunctionCallInProgressFrame)
-
 
 def listen(processor: Any, turns_of: Callable[..., Turns], first_item: float | None) -> Turns | None:
     """Has the events of ``processor`` tell its turns; None for one that has no turns.
@@ -55,7 +52,7 @@ def listen(processor: Any, turns_of: Callable[..., Turns], first_item: float | N
         first_item: how long it may take to a first item.
     """
     if isinstance(processor, TTSService):
-        return _speech(processor, turns_of(first_item=first_item))
+        return _speech(processor, turns_of(first_item=first_item, late=True))
     if isinstance(processor, LLMService):
         return _tokens(processor, turns_of(first_item=first_item, idles=True))
     if isinstance(processor, SegmentedSTTService):
@@ -71,12 +68,18 @@ def _speech(service: Any, turns: Turns) -> Turns:
         # Punctuation alone is rightly answered with silence.
         if any(character.isalnum() for character in text):
             turns.begin(str(context_id))
+        else:
+            turns.may_be_silent(str(context_id))
+
+    def context_of(frame: Any) -> str:
+        # Some services leave it out: then it is that of what is played now.
+        return str(frame.context_id or service.get_active_audio_context_id())
 
     async def pushes(_service: Any, frame: Any) -> None:
         if isinstance(frame, TTSAudioRawFrame):
-            turns.item(str(frame.context_id))
+            turns.item(context_of(frame))
         elif isinstance(frame, TTSStoppedFrame):
-            turns.end(str(frame.context_id), "a turn of speech ended without audio")
+            turns.end(context_of(frame), "a turn of speech ended without audio")
 
     service.add_event_handler("on_tts_request", requests)
     service.add_event_handler("on_before_push_frame", pushes)
@@ -84,15 +87,23 @@ def _speech(service: Any, turns: Turns) -> Turns:
 
 
 def _tokens(service: Any, turns: Turns) -> Turns:
-    response = "response"
+    number = 0
 
     async def pushes(_service: Any, frame: Any) -> None:
+        nonlocal number
         if isinstance(frame, LLMFullResponseStartFrame):
-            turns.begin(response)
-        elif isinstance(frame, (*_TOKENS, *_CALLS)):
+            number += 1
+            turns.begin(f"response {number}")
+            return
+        response = f"response {number}"
+        if isinstance(frame, FunctionCallsStartedFrame):
+            if turns.is_waiting(response):  # it is told twice, up and down
+                turns.item(response)
+            turns.end(response)  # how long a tool takes is not the model's business
+        elif isinstance(frame, _TOKENS):
             turns.item(response)
-        if isinstance(frame, (LLMFullResponseEndFrame, *_CALLS)):
-            turns.end(response)  # a model may have nothing to say, and how long a tool takes is not its business
+        elif isinstance(frame, LLMFullResponseEndFrame):
+            turns.end(response)  # a model may have nothing to say
 
     async def times_out(_service: Any) -> None:
         # Some services tell nothing else of it, and the turn is over when this is told.
@@ -122,13 +133,15 @@ def _segments(service: Any, turns: Turns) -> Turns:
     async def run_stt(audio: bytes) -> AsyncIterator[Any]:
         segment = f"segment {next(numbers)}"
         turns.begin(segment)
-        async for frame in transcribe(audio):
-            if isinstance(frame, ErrorFrame):
-                turns.end(segment)
-            yield frame
-        if turns.is_waiting(segment):
-            turns.item(segment)
-        turns.end(segment)
+        try:
+            async for frame in transcribe(audio):
+                if isinstance(frame, ErrorFrame):
+                    turns.end(segment)
+                yield frame
+            if turns.is_waiting(segment):
+                turns.item(segment)
+        finally:
+            turns.end(segment)  # whatever raised is told by whoever catches it
 
     service.run_stt = run_stt
     return _ending(service, turns)

@@ -32,6 +32,8 @@ def listen_for_setup(worker: Any, services: Iterable[Any], never: Callable[[Any]
     worker.add_observer(ready)
 
     async def gives_up(_worker: Any) -> None:
+        if not ready.processors:
+            return  # whatever took so long came before them: a setup file, say
         for service in services:
             if service not in ready.processors:
                 never(service)

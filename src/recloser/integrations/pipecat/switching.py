@@ -9,6 +9,7 @@ from pipecat.pipeline.service_switcher import ServiceSwitcherStrategyManual
 
 from recloser.errors import PausedError
 from recloser.integrations.attribution import Attribution, Names
+from recloser.integrations.pipecat.freeing import free
 from recloser.integrations.pipecat.judging import judge
 from recloser.integrations.pipecat.naming import provider_of
 
@@ -54,6 +55,7 @@ class FleetFailover(ServiceSwitcherStrategyManual):
         if following is None:
             return None
         _log.warning("%s has failed (%s), the call goes on with %s", failed, error.error, following)
+        await free(failed)
         return await self._set_active_if_available(following)
 
     def _fails(self, service: Any, error: Any) -> bool:

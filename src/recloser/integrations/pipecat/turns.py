@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections import deque
 from typing import TYPE_CHECKING
 
 from recloser.errors import DeadlineError, RefusedResultError
@@ -20,7 +21,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Turns"]
 
-_A_MOMENT = 0.05
+_A_MOMENT = 0.25
+"""For so many seconds after an interruption what was on its way still comes."""
+
+_FEW = 16
+"""So many turns without words are remembered."""
 
 
 class Turns:
@@ -33,6 +38,7 @@ class Turns:
         first_item: after so many seconds without a first item, or without the next one, a turn has failed, where the
             circuit's policy says nothing else; None for never.
         idles: whether a silence between two items is the provider's.
+        late: whether requests are told by tasks of their own: those of before a drop are told after it.
 
     Attributes:
         failed: the same function.
@@ -46,46 +52,59 @@ class Turns:
         *,
         first_item: float | None,
         idles: bool = False,
+        late: bool = False,
     ) -> None:
         self._call = call
         self._find = find
         self.failed = failed
         self._first_item = first_item
         self._idles = idles
+        self._late = late
         # When each turn that is waiting for its first item began, and those that have had it and are not over.
         self._waiting: dict[str, float] = {}
         self._answering: set[str] = set()
-        self._last = self._dropped = -math.inf
+        # Those that are answered without being under way: what was on its way when they were dropped still comes.
+        self._strays: set[str] = set()
+        self._last = self._interrupted = -math.inf
+        self._dropping = self._closed = False
         # Whether an answer was cut short, and the turn that began after it.
         self._cut = False
         self._excused: str | None = None
+        self._wordless: deque[str] = deque(maxlen=_FEW)
         self._timer: asyncio.TimerHandle | None = None
 
     def begin(self, turn: str) -> None:
         """Something was asked for; said again of the same turn, it is not another."""
-        if turn in self._waiting or turn in self._answering:
+        if turn in self._waiting or turn in self._answering or turn in self._strays:
             return
-        # Pipecat tells of a request a moment later: this one may be of what has just been dropped.
-        if self._now() - self._dropped > _A_MOMENT:
+        if turn in self._wordless:
+            self._wordless.remove(turn)
+        if not self._closed and not self._dropping:
             self._waiting[turn] = self._now()
-            self._excused, self._cut = (turn if self._cut else None), False
+            cut = self._cut or self._now() - self._interrupted < _A_MOMENT
+            self._excused, self._cut = (turn if cut else None), False
             self._watch()
+
+    def may_be_silent(self, turn: str) -> None:
+        """What was asked for may rightly be answered with nothing, unless more is asked for."""
+        if turn not in self._waiting and turn not in self._answering:
+            self._wordless.append(turn)
 
     def item(self, turn: str) -> None:
         """A part of the answer came: audio, a token. The first one is a success."""
         now = self._now()
         before, self._last = self._last, now
-        if turn in self._answering:
+        if turn in self._answering or turn in self._strays:
             return
         began = self._waiting.pop(turn, None)
-        self._answering.add(turn)
+        (self._strays if began is None else self._answering).add(turn)
         # What a provider was busy with before is not what this turn waited for.
         self.answered(None if began is None else now - max(began, before))
         self._watch()
 
     def answered(self, elapsed: float | None = None) -> None:
         """The provider answered something, after so many seconds."""
-        circuit = self._find()
+        circuit = None if self._closed else self._find()
         if circuit is not None:
             self._call.succeed(circuit, elapsed)
 
@@ -93,6 +112,7 @@ class Turns:
         """The turn is over; one that has had no item failed if ``missing`` says what it should have had."""
         waited = self._waiting.pop(turn, None) is not None
         self._answering.discard(turn)
+        self._strays.discard(turn)
         if waited and missing and turn != self._excused:
             self.failed(RefusedResultError(missing))
 
@@ -105,27 +125,39 @@ class Turns:
         """Whether any turn has begun and is not over."""
         return bool(self._waiting or self._answering)
 
-    @property
-    def excused(self) -> bool:
-        """Whether the turn that is under way may have no answer, since the end of an interrupted one may fall into it.
+    def excuses(self, told: str) -> bool:
+        """Whether the turn that is ``told`` to have no answer may have none.
 
-        Where what is sent bears no name of a turn, the last words of the one are taken for all of the other.
+        It had no words, or the end of an interrupted one falls into it: where what is sent bears no name of a turn, the
+        last words of the one are taken for all of the other.
         """
-        return self._excused is not None and self._excused in self._waiting
+        return self._excused in self._waiting or any(turn in told for turn in self._wordless)
 
     def interrupt(self) -> None:
         """Whatever is under way is not wanted any more."""
         self._cut = self._cut or bool(self._answering) or self._excused is not None
+        self._interrupted = self._now()
         self.drop()
 
     def drop(self) -> None:
         """Whatever is under way does not matter any more: it failed, or the call is over."""
         self._waiting.clear()
-        self._answering.clear()
-        self._dropped = self._now()
+        self._strays, self._answering = self._answering, set()
+        self._dropping = self._late
+        if self._dropping:
+            # Tasks run in the order in which they were made: those of before have told by then.
+            asyncio.get_running_loop().call_soon(self._dropped)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def close(self) -> None:
+        """The call is over, and whatever the service does now is another's."""
+        self._closed = True
+        self.drop()
+
+    def _dropped(self) -> None:
+        self._dropping = False
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
