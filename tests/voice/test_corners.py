@@ -193,6 +193,21 @@ async def test_a_request_that_is_told_late(toolkit: Recloser) -> None:
     turns.close()
 
 
+async def test_a_turn_that_an_interruption_has_emptied(toolkit: Recloser) -> None:
+    """It is excused whether Pipecat tells of it before its end or after."""
+    failed: list[Exception] = []
+    turns = Turns(CallOf(), lambda: toolkit.circuit("acme"), failed.append, first_item=LONG)
+    turns.begin("first")
+    turns.item("first")
+    turns.interrupt()
+    turns.begin("second")
+    assert turns.excuses("TTS context second completed with no audio")
+    turns.end("second", "no audio")
+    assert turns.excuses("TTS context second completed with no audio")
+    assert failed == []
+    turns.close()
+
+
 async def test_a_process_that_stood_still_blames_nobody(toolkit: Recloser) -> None:
     """It says that it did."""
 

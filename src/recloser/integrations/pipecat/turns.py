@@ -131,7 +131,10 @@ class Turns:
         It had no words, or the end of an interrupted one falls into it: where what is sent bears no name of a turn, the
         last words of the one are taken for all of the other.
         """
-        return self._excused in self._waiting or any(turn in told for turn in self._wordless)
+        excused = self._excused
+        if excused is not None and (excused in self._waiting or excused in told):
+            return True
+        return any(turn in told for turn in self._wordless)
 
     def interrupt(self) -> None:
         """Whatever is under way is not wanted any more."""
