@@ -256,7 +256,14 @@ HTTP: tuple[Family, ...] = (
         voiced(),
         Http(lambda _request: Reply.events(*[{"type": "speech.chunk", "audio": BASE64}] * 2, named=True)),
     ),
-    Family("speechmatics-http-tts", "tts", "speechmatics.tts:SpeechmaticsTTSService", voiced(), pcm()),
+    Family(
+        "speechmatics-http-tts",
+        "tts",
+        "speechmatics.tts:SpeechmaticsTTSService",
+        voiced(),
+        pcm(),
+        requires=("speechmatics.rt",),
+    ),
     Family("xai-http-tts", "tts", "xai.tts:XAIHttpTTSService", voiced(), pcm()),
     Family(
         "xtts",
