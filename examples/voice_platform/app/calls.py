@@ -57,7 +57,8 @@ async def hold(sid: str, phone: BaseTransport) -> Call:
     worker = PipelineWorker(pipeline, enable_rtvi=False)
     attach(worker, call_id=sid, on_failure=dict.fromkeys((*stt.order, *tts.order), "end_call"))
     # call]
-    call = Call(_provider(ears), _provider(voice))
+    # Nothing else tells of a call whose services could not connect.
+    call = Call(_provider(ears), _provider(voice), cut="it could not begin")
 
     @worker.event_handler("on_pipeline_error")
     async def told(_worker: PipelineWorker, _frame: ErrorFrame) -> None:
