@@ -817,7 +817,7 @@ def test_an_ear_in_a_cluster(cluster: ClusterGroup, sharded: bool) -> None:  # n
         ear = link.ear("{n}c", sharded=sharded)
         ear.open()
 
-        def reaches() -> list[int]:
+        def reaches(link: RedisLink = link, ear: Any = ear) -> list[int]:
             # Nodes that have just met lose what they pass on, until they are linked both ways.
             link.run(publish, ["{n}"], ["{n}c", "x"])
             return select.select([ear.fileno()], [], [], 1.0)[0]
