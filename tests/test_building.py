@@ -104,6 +104,17 @@ async def test_a_test_that_cannot_be_built_has_failed(build, recloser):
     assert recloser.status()[FIRST].state is State.OPEN
 
 
+async def test_a_test_that_a_bug_prevents_is_for_the_next(build, recloser):
+    """What was neither made nor failed has tested nothing, and leaves the test to others."""
+    recloser.trip(FIRST)
+    recloser.clock.advance("15m")
+    with pytest.raises(TypeError):
+        await build(factory("1", TypeError("voice")), factory("2"))
+    with pytest.raises(KeyboardInterrupt):
+        await build(factory("1", KeyboardInterrupt()), factory("2"))
+    assert await build(factory("1"), factory("2")) == "1 amy"
+
+
 def test_factories_that_are_wrapped_record_by_themselves(recloser):
     """Nothing is recorded twice."""
     first, second = circuit(FIRST)(factory("1", ConnectionError("refused"))), circuit(SECOND)(factory("2"))

@@ -27,22 +27,22 @@ __all__ = ["Gate", "Watch", "was_counted", "watch"]
 _FEW = 4
 """So many failures of a task are known again."""
 
-_counted: ContextVar[tuple[tuple[str, ref[BaseException]], ...]] = ContextVar("recloser_counted", default=())
+_counted: ContextVar[tuple[tuple[ref[Replica], ref[BaseException]], ...]] = ContextVar("recloser_counted", default=())
 
 
-def was_counted(error: object, name: str) -> bool:
+def was_counted(error: object, replica: Replica) -> bool:
     """Whether a call of this task that the circuit protects failed with ``error``, or with its cause, and counted.
 
     The builtin exceptions, of which none can be known again without keeping it, are taken for new.
     """
-    known = [each() for circuit, each in _counted.get() if circuit == name]
+    known = [failed() for circuit, failed in _counted.get() if circuit() is replica]
     cause = getattr(error, "__cause__", None)
     return any(found is not None and (found is error or found is cause) for found in known)
 
 
-def _remember(error: BaseException, name: str) -> None:
+def _remember(error: BaseException, replica: Replica) -> None:
     with suppress(TypeError):
-        _counted.set((*_counted.get()[1 - _FEW :], (name, ref(error))))
+        _counted.set((*_counted.get()[1 - _FEW :], (ref(replica), ref(error))))
 
 
 class Watch:
@@ -206,5 +206,5 @@ class Gate:
     def _settle(self, permit: Permit, replica: Replica, outcome: Outcome, error: BaseException) -> None:
         if outcome.is_failure:
             self.tell_watch(error)
-            _remember(error, self.name)
+            _remember(error, replica)
         replica.settle(permit, outcome, error)

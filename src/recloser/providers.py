@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from contextvars import Token
 
+    from recloser.backends import Seat
     from recloser.gate import Gate
 
 __all__ = ["Opening", "Provider", "Tries", "soonest"]
@@ -114,6 +115,7 @@ class Opening:
     """
 
     _provider: Provider
+    _seat: Seat | None
     _errors: dict[str, BaseException]
 
     def __init__(self, providers: Iterable[Provider]) -> None:
@@ -133,8 +135,7 @@ class Opening:
             if not callable(factory):
                 raise ConfigurationError("provider", factory, "a factory, to build with")
             try:
-                if not provider.wrapped:
-                    provider.gate.choose()
+                self._seat = None if provider.wrapped else provider.gate.choose()
             except PausedError as error:
                 self._errors[provider.name] = error
             else:
@@ -145,14 +146,17 @@ class Opening:
         return self
 
     def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> bool:
-        if not isinstance(error, Exception):
+        if error is None:
             return False
-        gate = self._provider.gate
+        provider, gate = self._provider, self._provider.gate
         outcome = gate.rules.judge(error)
-        if outcome.is_failure and not self._provider.wrapped:
+        failed = isinstance(error, Exception) and outcome.is_failure
+        if failed and not provider.wrapped:
             gate.bound.report(outcome, error)
-        if outcome.is_failure or (isinstance(error, PausedError) and error.circuit == gate.name):
-            self._errors[self._provider.name] = error
+        elif self._seat is not None:
+            gate.bound.give_back(self._seat)  # it tested nothing
+        if failed or (isinstance(error, PausedError) and error.circuit == gate.name):
+            self._errors[provider.name] = error
             return True
         return False
 

@@ -35,7 +35,7 @@ from tests.voice.families import FAMILIES
 from tests.voice.release import NEW, VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
     from pathlib import Path
 
     from pipecat.frames.frames import Frame
@@ -49,14 +49,6 @@ new = pytest.mark.skipif(not NEW, reason="an older release does not do that")
 
 LONG = 10.0
 """Seconds that nothing here takes."""
-
-
-@pytest.fixture
-def toolkit() -> Iterator[Recloser]:
-    """A fleet of one process."""
-    with Recloser() as toolkit:
-        toolkit.status()  # looks for alert hooks on the disk, once
-        yield toolkit
 
 
 def counts(toolkit: Recloser) -> dict[str, tuple[int, int]]:

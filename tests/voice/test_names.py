@@ -163,3 +163,20 @@ def test_only_workers_can_be_attached_to(worker: object) -> None:
     """A pipeline has no errors of its own to tell of."""
     with pytest.raises(ConfigurationError, match="a PipelineWorker, or a PipelineTask"):
         attach(worker)
+
+
+@pytest.fixture
+def misspelt(tmp_path: Path) -> Iterator[Recloser]:
+    """A toolkit whose rules file has a slip, and a name of somebody else's."""
+    rules = tmp_path / "rules.toml"
+    rules.write_text('[names]\nAcmeTTService = "voice"\nCallWorker = "crm"\n')
+    with Recloser(rules=str(rules)) as toolkit:
+        yield toolkit
+
+
+async def test_a_slip_in_the_rules_file(misspelt: Recloser, caplog: pytest.LogCaptureFixture) -> None:
+    """It is said as well, and what may belong to something else than Pipecat is not."""
+    for _ in range(2):
+        attach(PipelineWorker(Pipeline([AcmeTTSService()]), idle_timeout_secs=None), recloser=misspelt)
+    (said,) = [record.getMessage() for record in caplog.records if record.name.startswith("recloser.integrations")]
+    assert "'AcmeTTService', which is no class of Pipecat that is loaded; did you mean 'AcmeTTSService'?" in said

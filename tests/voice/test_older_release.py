@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from pipecat.frames.frames import EndFrame, TTSAudioRawFrame
@@ -17,9 +17,6 @@ from tests.faults import Answer, FaultServer, Hang
 from tests.voice.calls import barge_in, run_call, running, turn
 from tests.voice.families import FAMILIES
 from tests.voice.family import PATIENCE, Family
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # older releases use much that is old by now
@@ -58,14 +55,6 @@ ROWS = [
 
 LONG = 10.0
 """Seconds that nothing here takes."""
-
-
-@pytest.fixture
-def toolkit() -> Iterator[Recloser]:
-    """A fleet of one process."""
-    with Recloser() as toolkit:
-        toolkit.status()  # looks for alert hooks on the disk, once
-        yield toolkit
 
 
 def counts(toolkit: Recloser) -> dict[str, tuple[int, int]]:

@@ -24,6 +24,9 @@ Names = Mapping[Any, "str | Circuit"]
 
 _log = logging.getLogger(__name__)
 
+_LIKE, _VERY_LIKE = 0.6, 0.85
+"""How much a name has to be like another to be taken for it."""
+
 _said: set[tuple[str, str]] = set()
 """What this process has said already, by framework and name: every call would say it again."""
 _saying = Lock()
@@ -67,15 +70,20 @@ class Attribution:
         return self.toolkit.circuit(name) if isinstance(name, str) else name
 
     def check(self, known: Iterable[type]) -> None:
-        """Says of each class that ``names`` has by its name, and that is not among those ``known``, that it is not."""
-        said = [name for name in self._names if isinstance(name, str)]
+        """Says of each class that a map has by its name, and that is not among those ``known``, that it is not.
+
+        The rules file may speak of other frameworks, too: of its classes, only what looks like a slip is said.
+        """
+        mine = {name: _LIKE for name in self._names if isinstance(name, str)}
+        said = {**dict.fromkeys(self.toolkit.names, _VERY_LIKE), **mine}
         there = {name for cls in known for name in _names_of(cls)} if said else set()
-        for name in said:
-            if name not in there:
-                near = difflib.get_close_matches(name, there, 1)
-                meant = f"; did you mean {near[0]!r}?" if near else ""
-                if self._new(name):
-                    _log.warning("names has %r, which is no class of %s that is loaded%s", name, self._framework, meant)
+        for name, cutoff in said.items():
+            if name in there or not self._new(name):
+                continue
+            near = difflib.get_close_matches(name, there, 1, cutoff)
+            meant = f"; did you mean {near[0]!r}?" if near else ""
+            if near or name in mine:
+                _log.warning("names has %r, which is no class of %s that is loaded%s", name, self._framework, meant)
 
     def unknown(self, thing: object, error: object) -> None:
         """Says of the class of ``thing``, once in a process, that its errors count for no circuit."""

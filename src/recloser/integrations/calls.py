@@ -59,7 +59,7 @@ class Call:
         if self._failed.get(circuit.name) == generation:
             return False
         self._failed[circuit.name] = generation
-        if was_counted(error, circuit.name):
+        if was_counted(error, replica):
             return True  # the client is wrapped as well, and this is the same failure on its way up
         replica.report(outcome, error, once=self.id, context={"call_id": self.id, **(context or {})})
         return True

@@ -148,11 +148,12 @@ def _segments(service: Any, turns: Turns) -> Turns:
 
 
 def _transcripts(service: Any, turns: Turns) -> Turns:
-    said, heard = "what was said", [False]
+    said, heard = "what was said", False
 
     async def pushes(_service: Any, frame: Any) -> None:
+        nonlocal heard
         if isinstance(frame, TranscriptionFrame | InterimTranscriptionFrame):
-            heard[0] = True
+            heard = True
             waited = turns.is_waiting(said)
             if isinstance(frame, InterimTranscriptionFrame):
                 turns.end(said)
@@ -163,10 +164,11 @@ def _transcripts(service: Any, turns: Turns) -> Turns:
                 turns.answered()
 
     async def processes(_service: Any, frame: Any) -> None:
+        nonlocal heard
         if isinstance(frame, VADUserStartedSpeakingFrame):
-            heard[0] = False
+            heard = False
             turns.end(said)
-        elif isinstance(frame, VADUserStoppedSpeakingFrame) and not heard[0]:
+        elif isinstance(frame, VADUserStoppedSpeakingFrame) and not heard:
             turns.begin(said)
 
     service.add_event_handler("on_before_push_frame", pushes)
